@@ -42,12 +42,18 @@ fn check(kind: &'static str, text: &str) -> Result<(), IdError> {
         return Err(IdError::Empty { kind });
     }
     if text.len() > MAX_ID_LEN {
-        return Err(IdError::TooLong { kind, length: text.len() });
+        return Err(IdError::TooLong {
+            kind,
+            length: text.len(),
+        });
     }
     let inert = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     match text.chars().find(|c| !inert(*c)) {
         Some(character) => Err(IdError::BadCharacter { kind, character }),
-        None if text.starts_with('.') => Err(IdError::BadCharacter { kind, character: '.' }),
+        None if text.starts_with('.') => Err(IdError::BadCharacter {
+            kind,
+            character: '.',
+        }),
         None => Ok(()),
     }
 }

@@ -102,7 +102,10 @@ impl InstanceState {
             (Born, Starting | Crashed | Stopping | Evacuating)
                 | (Starting, Running | Crashed | Stopping | Evacuating)
                 | (Running, Crashed | Stopping | Evacuating)
-                | (Resuming, Starting | Running | Crashed | Stopping | Evacuating)
+                | (
+                    Resuming,
+                    Starting | Running | Crashed | Stopping | Evacuating
+                )
                 | (Evacuating, Crashed | Stopping)
                 | (Stopping, Stopped | Crashed)
         )
@@ -113,7 +116,14 @@ impl InstanceState {
     /// # Errors
     /// [`IllegalTransition`] when the lifecycle has no such edge.
     pub fn to(self, next: InstanceState) -> Result<InstanceState, IllegalTransition> {
-        if self.allows(next) { Ok(next) } else { Err(IllegalTransition { from: self, to: next }) }
+        if self.allows(next) {
+            Ok(next)
+        } else {
+            Err(IllegalTransition {
+                from: self,
+                to: next,
+            })
+        }
     }
 
     /// Whether an instance in this state holds its memory reservation.

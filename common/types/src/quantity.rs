@@ -13,7 +13,9 @@ pub struct ParseSizeError {
 }
 
 fn parse_mb(text: &str) -> Result<u32, ParseSizeError> {
-    let fail = || ParseSizeError { text: text.to_owned() };
+    let fail = || ParseSizeError {
+        text: text.to_owned(),
+    };
     let upper = text.trim().to_ascii_uppercase();
     let unit_at = upper.find(|c: char| !c.is_ascii_digit()).ok_or_else(fail)?;
     let (digits, unit) = upper.split_at(unit_at);
@@ -23,7 +25,11 @@ fn parse_mb(text: &str) -> Result<u32, ParseSizeError> {
         "T" | "TB" => 1024 * 1024,
         _ => return Err(fail()),
     };
-    digits.parse::<u32>().ok().and_then(|n| n.checked_mul(factor)).ok_or_else(fail)
+    digits
+        .parse::<u32>()
+        .ok()
+        .and_then(|n| n.checked_mul(factor))
+        .ok_or_else(fail)
 }
 
 macro_rules! megabytes {

@@ -96,6 +96,8 @@ impl FromStr for Role {
         Role::ALL
             .into_iter()
             .find(|role| role.as_str() == text)
-            .ok_or_else(|| UnknownRole { name: text.to_owned() })
+            .ok_or_else(|| UnknownRole {
+                name: text.to_owned(),
+            })
     }
 }
