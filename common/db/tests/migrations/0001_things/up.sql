@@ -1,0 +1,6 @@
+CREATE TABLE things (
+    id TEXT PRIMARY KEY NOT NULL,
+    count INTEGER NOT NULL,
+    notes TEXT NOT NULL,
+    made_at TIMESTAMP NOT NULL
+);
