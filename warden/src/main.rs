@@ -1,0 +1,2 @@
+//! `cupola-warden`: supervisor and pid 1 of one container.
+fn main() {}
