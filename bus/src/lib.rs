@@ -1,1 +1,46 @@
-//! (being built)
+//! The message bus of the house: a core-NATS broker.
+//!
+//! It speaks the NATS client protocol to any NATS client: publish and subscribe with wildcards, queue
+//! groups, request and reply with no-responders, headers, users with permissions. It keeps nothing: a
+//! message goes to whoever listens when it is published, at most once.
+//!
+//! ```text
+//!   socket ──read──▶ parser ──op──▶ session ──match──▶ sublist
+//!                                      │
+//!                                      └─append──▶ receivers' queues ──one write each──▶ sockets
+//! ```
+//!
+//! All of it happens in one task on one thread, from the read to the writes. `README.md` explains
+//! threads, buffers, sharding and caches; each module explains itself.
+//!
+//! The door is [`build`] and [`Broker::run`]. The `cupola-bus` program puts nats-server's command line
+//! and configuration file ([`conf`], [`options`]) in front of it.
+#![forbid(unsafe_code)]
+
+mod auth;
+mod broker;
+mod client;
+pub mod conf;
+pub mod config;
+mod delivery;
+mod hash;
+mod hub;
+mod monitor;
+pub mod options;
+mod outbound;
+pub mod parser;
+mod permissions;
+mod protocol;
+mod session;
+pub mod subject;
+pub mod sublist;
+mod subscription;
+mod worker;
+
+pub use auth::AuthConfigError;
+pub use broker::{Broker, BuildError, Handle, Listeners, RunError, build};
+pub use config::Config;
+pub use hub::{Stats, Traffic};
+pub use permissions::BadRule;
+pub use protocol::VERSION;
+pub use sublist::SublistStats;

@@ -1,0 +1,366 @@
+//! The part of a connection that all workers see: its queue, its subscriptions, its signals.
+//!
+//! Lock order: `subs` before a sublist shard; `out` and `replies` are leaves. No two clients' locks
+//! are ever held together.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use futures_util::task::AtomicWaker;
+use hashbrown::HashTable;
+use parking_lot::{Mutex, MutexGuard};
+use tokio::net::tcp::OwnedWriteHalf;
+
+use crate::hash::Seed;
+use crate::outbound::{ChunkPool, Outbound, Written};
+use crate::permissions::OpenReplies;
+use crate::session::End;
+use crate::subscription::{Admission, Subscription};
+
+/// A socket that has taken nothing for this long is stuck; publishers do not wait for it.
+const STUCK: Duration = Duration::from_millis(200);
+/// Rounds one flush makes for others' messages before it leaves the rest to the client's task.
+const FLUSH_ROUNDS: usize = 4;
+
+/// What the client's task is asked to do; bits of one word.
+pub(crate) mod signal {
+    /// Wait for room in the socket.
+    pub(crate) const BLOCKED: u32 = 1;
+    /// Flush the queue.
+    pub(crate) const FLUSH: u32 = 2;
+    /// End the connection.
+    pub(crate) const END: u32 = 4;
+}
+
+/// A connection, as others see it.
+#[derive(Debug)]
+pub(crate) struct Client {
+    /// Its number.
+    pub(crate) id: u64,
+    /// Where it came from.
+    pub(crate) peer: SocketAddr,
+    out: Mutex<Outbound>,
+    subs: Mutex<Subscriptions>,
+    max_pending: usize,
+    /// Whether own messages come back.
+    pub(crate) echo: AtomicBool,
+    /// Whether received reply subjects are to be noted in `replies`.
+    tracks_replies: AtomicBool,
+    replies: Mutex<Option<OpenReplies>>,
+    /// Messages it published.
+    pub(crate) in_messages: AtomicU64,
+    /// Bytes of their payloads and headers.
+    pub(crate) in_bytes: AtomicU64,
+    signals: AtomicU32,
+    end: Mutex<Option<End>>,
+    pub(crate) waker: AtomicWaker,
+}
+
+#[derive(Debug, Default)]
+struct Subscriptions {
+    table: HashTable<Arc<Subscription>>,
+    closed: bool,
+}
+
+/// What became of a message for a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Delivery {
+    /// Not taken: the subscription or the client has ended.
+    Refused,
+    /// Queued.
+    Queued {
+        /// The caller must flush this client at the end of its turn.
+        flush: bool,
+        /// The subscription ends with it and must be taken off the list.
+        last: bool,
+        /// The client is slow: its publishers should be slowed as well.
+        congested: bool,
+    },
+}
+
+/// What a subscription attempt met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Enrolment {
+    Added,
+    /// The sid is in use; the first subscription stays.
+    Known,
+    /// The connection is being closed.
+    Closed,
+}
+
+// === impl Client ===
+
+impl Client {
+    pub(crate) fn new(
+        id: u64,
+        peer: SocketAddr,
+        socket: Arc<OwnedWriteHalf>,
+        max_pending: usize,
+    ) -> Self {
+        Client {
+            id,
+            peer,
+            out: Mutex::new(Outbound::new(socket)),
+            subs: Mutex::default(),
+            max_pending,
+            echo: AtomicBool::new(true),
+            tracks_replies: AtomicBool::new(false),
+            replies: Mutex::new(None),
+            in_messages: AtomicU64::new(0),
+            in_bytes: AtomicU64::new(0),
+            signals: AtomicU32::new(0),
+            end: Mutex::new(None),
+            waker: AtomicWaker::new(),
+        }
+    }
+
+    pub(crate) fn out(&self) -> MutexGuard<'_, Outbound> {
+        self.out.lock()
+    }
+
+    /// Queues one message. `parts` makes its frame, given whether the client understands headers.
+    #[inline]
+    pub(crate) fn deliver<'a>(
+        &self,
+        sub: &'a Subscription,
+        size: usize,
+        parts: impl FnOnce(bool, &'a [u8]) -> [&'a [u8]; 4],
+        pool: &mut ChunkPool,
+    ) -> Delivery {
+        let mut out = self.out.lock();
+        if out.socket.is_none() {
+            return Delivery::Refused;
+        }
+        if out.pending + size > self.max_pending {
+            out.close();
+            drop(out);
+            self.end(End::SlowConsumerPending);
+            return Delivery::Refused;
+        }
+        let last = match sub.admit() {
+            Admission::No => return Delivery::Refused,
+            Admission::Yes => false,
+            Admission::Last => true,
+        };
+        let parts = parts(out.headers, sub.sid.as_bytes());
+        out.push(parts, pool);
+        out.messages += 1;
+        out.bytes += size as u64;
+        let flush = !std::mem::replace(&mut out.dirty, true);
+        let congested = out.pending > self.max_pending / 4 * 3 && is_moving(&out);
+        Delivery::Queued {
+            flush,
+            last,
+            congested,
+        }
+    }
+
+    /// Queues a frame that is no message. The caller flushes.
+    pub(crate) fn send(&self, frame: &[u8], pool: &mut ChunkPool) {
+        let mut out = self.out.lock();
+        if out.socket.is_none() {
+            return;
+        }
+        if out.pending + frame.len() > self.max_pending {
+            out.close();
+            drop(out);
+            self.end(End::SlowConsumerPending);
+            return;
+        }
+        out.push([frame, &[], &[], &[]], pool);
+    }
+
+    /// Whether it is slow but alive, so that waiting a moment helps.
+    pub(crate) fn is_congested(&self) -> bool {
+        let out = self.out.lock();
+        out.pending > self.max_pending / 4 * 3 && is_moving(&out)
+    }
+
+    /// Writes what is queued, as far as the socket takes it.
+    pub(crate) fn flush(&self, pool: &mut ChunkPool) {
+        let mut out = self.out.lock();
+        out.dirty = false;
+        if out.writing || out.blocked || !out.has_queued() {
+            // A writer looks again before it goes; a blocked one has its task waiting.
+            return;
+        }
+        let Some(socket) = out.socket.clone() else {
+            return;
+        };
+        out.writing = true;
+        let mut raised = 0;
+        for round in 0.. {
+            let offset = out.take(&mut pool.batch);
+            let (sent, offset, end) =
+                MutexGuard::unlocked(&mut out, || pool.write_batch(&socket, offset));
+            if out.socket.is_none() {
+                pool.batch.clear();
+                break;
+            }
+            out.pending = out.pending.saturating_sub(sent);
+            match end {
+                Written::All if !out.has_queued() => {
+                    out.stuck_since = None;
+                    break;
+                }
+                Written::All if round + 1 < FLUSH_ROUNDS => {}
+                Written::All => {
+                    raised = signal::FLUSH;
+                    break;
+                }
+                Written::Full => {
+                    out.put_back(&mut pool.batch, offset);
+                    out.blocked = true;
+                    if sent > 0 || out.stuck_since.is_none() {
+                        out.stuck_since = Some(Instant::now());
+                    }
+                    raised = signal::BLOCKED;
+                    break;
+                }
+                Written::Broken(error) => {
+                    pool.batch.clear();
+                    out.close();
+                    self.set_end(End::Write(error));
+                    raised = signal::END;
+                    break;
+                }
+            }
+        }
+        out.writing = false;
+        drop(out);
+        if raised != 0 {
+            self.raise(raised);
+        }
+    }
+
+    /// The socket has room again.
+    pub(crate) fn unblock(&self) {
+        self.out.lock().blocked = false;
+    }
+
+    /// Since when the socket has taken nothing, if something waits.
+    pub(crate) fn stuck_since(&self) -> Option<Instant> {
+        let out = self.out.lock();
+        if out.blocked { out.stuck_since } else { None }
+    }
+
+    // --- signals ---
+
+    /// Tells the client's task to do something.
+    pub(crate) fn raise(&self, signals: u32) {
+        self.signals.fetch_or(signals, Ordering::AcqRel);
+        self.waker.wake();
+    }
+
+    /// What the client's task was told since it last asked.
+    pub(crate) fn take_signals(&self) -> u32 {
+        if self.signals.load(Ordering::Acquire) == 0 {
+            return 0;
+        }
+        self.signals.swap(0, Ordering::AcqRel)
+    }
+
+    /// Ends the connection from outside. The first reason stays.
+    pub(crate) fn end(&self, end: End) {
+        self.set_end(end);
+        self.raise(signal::END);
+    }
+
+    fn set_end(&self, end: End) {
+        self.end.lock().get_or_insert(end);
+    }
+
+    pub(crate) fn take_end(&self) -> Option<End> {
+        self.end.lock().take()
+    }
+
+    // --- subscriptions ---
+
+    /// Enters a subscription under its sid; `list` puts it on the sublist.
+    pub(crate) fn enrol(
+        &self,
+        seed: Seed,
+        sub: &Arc<Subscription>,
+        list: impl FnOnce(&Arc<Subscription>),
+    ) -> Enrolment {
+        let hash = seed.hash(sub.sid.as_bytes());
+        let mut subs = self.subs.lock();
+        if subs.closed {
+            return Enrolment::Closed;
+        }
+        if subs
+            .table
+            .find(hash, |known| known.sid.as_bytes() == sub.sid.as_bytes())
+            .is_some()
+        {
+            return Enrolment::Known;
+        }
+        subs.table
+            .insert_unique(hash, Arc::clone(sub), |sub| seed.hash(sub.sid.as_bytes()));
+        list(sub);
+        Enrolment::Added
+    }
+
+    pub(crate) fn subscription(&self, seed: Seed, sid: &[u8]) -> Option<Arc<Subscription>> {
+        let subs = self.subs.lock();
+        subs.table
+            .find(seed.hash(sid), |known| known.sid.as_bytes() == sid)
+            .cloned()
+    }
+
+    /// Forgets a subscription (this very one, not a later one of the same sid).
+    pub(crate) fn forget(&self, seed: Seed, sub: &Arc<Subscription>) {
+        let mut subs = self.subs.lock();
+        let hash = seed.hash(sub.sid.as_bytes());
+        if let Ok(entry) = subs.table.find_entry(hash, |known| Arc::ptr_eq(known, sub)) {
+            entry.remove();
+        }
+        if subs.table.is_empty() && subs.table.capacity() > 16 {
+            subs.table = HashTable::new();
+        }
+    }
+
+    pub(crate) fn subscription_count(&self) -> usize {
+        self.subs.lock().table.len()
+    }
+
+    /// Takes all subscriptions; there will be no more.
+    pub(crate) fn take_subscriptions(&self) -> Vec<Arc<Subscription>> {
+        let mut subs = self.subs.lock();
+        subs.closed = true;
+        std::mem::take(&mut subs.table).into_iter().collect()
+    }
+
+    // --- answers to received requests ---
+
+    pub(crate) fn track_replies(&self, replies: Option<OpenReplies>) {
+        self.tracks_replies
+            .store(replies.is_some(), Ordering::Release);
+        *self.replies.lock() = replies;
+    }
+
+    /// Notes the reply subject of a message that is about to be delivered.
+    #[inline]
+    pub(crate) fn note_reply(&self, reply: &[u8]) {
+        if self.tracks_replies.load(Ordering::Acquire)
+            && let Some(replies) = &mut *self.replies.lock()
+        {
+            replies.received(reply, Instant::now());
+        }
+    }
+
+    /// Whether it may publish here because it was asked to answer.
+    pub(crate) fn may_answer(&self, subject: &[u8]) -> bool {
+        self.replies
+            .lock()
+            .as_mut()
+            .is_some_and(|replies| replies.answer(subject, Instant::now()))
+    }
+}
+
+/// Whether the socket takes something now and then.
+fn is_moving(out: &Outbound) -> bool {
+    !out.blocked || out.stuck_since.is_none_or(|since| since.elapsed() < STUCK)
+}

@@ -1,0 +1,293 @@
+//! From a published message to the queues of its receivers, inside the publisher's turn.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::client::{Client, Delivery};
+use crate::hash::{Dice, Seed};
+use crate::outbound::ChunkPool;
+use crate::parser::Publish;
+use crate::sublist::{MatchCache, Member as _, Sublist};
+use crate::subscription::Subscription;
+
+/// What one worker works with. Each worker thread has one; nobody else touches it.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    /// Where reads go. Connections share it, as only one is read at a time.
+    pub(crate) inbox: Vec<u8>,
+    pub(crate) pool: ChunkPool,
+    pub(crate) cache: MatchCache<Subscription>,
+    /// Clients this turn has queued something for, to be flushed at its end.
+    pub(crate) touched: Vec<Arc<Client>>,
+    /// A receiver that cannot keep up, met in this turn.
+    pub(crate) congested: Option<Arc<Client>>,
+    dice: Dice,
+    head: Head,
+}
+
+/// The parts of a frame that are the same for all receivers of a message.
+#[derive(Debug, Default)]
+struct Head {
+    text: Vec<u8>,
+    /// Ends of: `HMSG subject `, ` reply hlen total CRLF`, ` reply size CRLF`.
+    ends: [usize; 3],
+}
+
+/// The subject space a message belongs to.
+#[derive(Debug)]
+pub(crate) struct Account {
+    pub(crate) list: Sublist<Subscription>,
+    /// For the tables of sids.
+    pub(crate) seed: Seed,
+}
+
+// === impl Desk ===
+
+impl Desk {
+    /// Bytes of one read.
+    const INBOX: usize = 64 << 10;
+
+    pub(crate) fn new() -> Self {
+        Desk {
+            inbox: vec![0; Self::INBOX],
+            pool: ChunkPool::default(),
+            cache: MatchCache::default(),
+            touched: Vec::new(),
+            congested: None,
+            dice: Dice::random(),
+            head: Head::default(),
+        }
+    }
+
+    /// Delivers a message of `from`; returns how many got it.
+    pub(crate) fn publish(
+        &mut self,
+        account: &Account,
+        from: &Arc<Client>,
+        message: &Publish<'_>,
+    ) -> usize {
+        let Desk {
+            cache,
+            pool,
+            touched,
+            congested,
+            dice,
+            head,
+            ..
+        } = self;
+        let Some(found) = cache.find(&account.list, message.subject) else {
+            return 0;
+        };
+        head.write(message);
+        let mut courier = Courier {
+            account,
+            message,
+            head,
+            from,
+            echo: from.echo.load(Ordering::Relaxed),
+            pool,
+            touched,
+            congested,
+        };
+        let mut count = 0;
+        for sub in &found.plain {
+            count += usize::from(courier.deliver(sub));
+        }
+        for group in &found.groups {
+            let members = &group.members;
+            let first = dice.below(members.len());
+            let mut order = members[first..].iter().chain(&members[..first]);
+            count += usize::from(order.any(|sub| courier.deliver(sub)));
+        }
+        count
+    }
+
+    /// Queues a frame for a client and remembers to flush it.
+    pub(crate) fn send(&mut self, to: &Arc<Client>, frame: &[u8]) {
+        to.send(frame, &mut self.pool);
+        let mut out = to.out();
+        if !std::mem::replace(&mut out.dirty, true) {
+            drop(out);
+            self.touched.push(Arc::clone(to));
+        }
+    }
+
+    /// Ends a turn: everything queued in it goes to the sockets.
+    pub(crate) fn flush(&mut self) {
+        let Desk { touched, pool, .. } = self;
+        for client in touched.drain(..) {
+            client.flush(pool);
+        }
+    }
+}
+
+/// Carries one message to its receivers.
+struct Courier<'a> {
+    account: &'a Account,
+    message: &'a Publish<'a>,
+    head: &'a Head,
+    from: &'a Arc<Client>,
+    echo: bool,
+    pool: &'a mut ChunkPool,
+    touched: &'a mut Vec<Arc<Client>>,
+    congested: &'a mut Option<Arc<Client>>,
+}
+
+impl Courier<'_> {
+    #[inline]
+    fn deliver(&mut self, sub: &Arc<Subscription>) -> bool {
+        let client = &sub.client;
+        if !self.echo && Arc::ptr_eq(client, self.from) {
+            return false;
+        }
+        if let Some(identity) = &sub.filter
+            && let Some(permissions) = &identity.permissions
+            && permissions.denies_delivery(self.message.subject, sub.queue().map(AsRef::as_ref))
+        {
+            return false;
+        }
+        if let Some(reply) = self.message.reply {
+            client.note_reply(reply);
+        }
+        let parts = |headers, sid| self.head.parts(self.message, headers, sid);
+        match client.deliver(sub, self.message.size(), parts, self.pool) {
+            Delivery::Refused => false,
+            Delivery::Queued {
+                flush,
+                last,
+                congested,
+            } => {
+                if flush {
+                    self.touched.push(Arc::clone(client));
+                }
+                if last {
+                    self.account.list.remove(sub);
+                    client.forget(self.account.seed, sub);
+                }
+                if congested {
+                    *self.congested = Some(Arc::clone(client));
+                }
+                true
+            }
+        }
+    }
+}
+
+// === impl Head ===
+
+impl Head {
+    fn write(&mut self, message: &Publish<'_>) {
+        let Head { text, ends } = self;
+        text.clear();
+        text.extend_from_slice(b"HMSG ");
+        text.extend_from_slice(message.subject);
+        text.push(b' ');
+        ends[0] = text.len();
+        let size = message.size();
+        if let Some(header_len) = message.header_len {
+            reply(text, message);
+            decimal(text, header_len);
+            text.push(b' ');
+            decimal(text, size);
+            text.extend_from_slice(b"\r\n");
+        }
+        ends[1] = text.len();
+        reply(text, message);
+        decimal(text, size - message.header_len.unwrap_or(0));
+        text.extend_from_slice(b"\r\n");
+        ends[2] = text.len();
+    }
+
+    #[inline]
+    fn parts<'a>(&'a self, message: &Publish<'a>, headers: bool, sid: &'a [u8]) -> [&'a [u8]; 4] {
+        let [subject, with, without] = self.ends;
+        match message.header_len {
+            Some(_) if headers => [
+                &self.text[..subject],
+                sid,
+                &self.text[subject..with],
+                message.body,
+            ],
+            // To those who know no headers, the message comes without them.
+            header_len => [
+                &self.text[1..subject],
+                sid,
+                &self.text[with..without],
+                &message.body[header_len.unwrap_or(0)..],
+            ],
+        }
+    }
+}
+
+fn reply(text: &mut Vec<u8>, message: &Publish<'_>) {
+    text.push(b' ');
+    if let Some(reply) = message.reply {
+        text.extend_from_slice(reply);
+        text.push(b' ');
+    }
+}
+
+/// Appends a number. Written by hand, as it is part of every message.
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "a digit is below ten")]
+fn decimal(text: &mut Vec<u8>, mut number: usize) {
+    let mut digits = [0u8; 20];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    text.extend_from_slice(&digits[at..]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(message: &Publish<'_>, headers: bool) -> String {
+        let mut head = Head::default();
+        head.write(message);
+        String::from_utf8_lossy(&head.parts(message, headers, b"7").concat()).into_owned()
+    }
+
+    #[test]
+    fn frames_of_every_kind() {
+        let plain = Publish {
+            subject: b"a.b",
+            reply: None,
+            header_len: None,
+            body: b"hello\r\n",
+        };
+        assert_eq!(frame(&plain, true), "MSG a.b 7 5\r\nhello\r\n");
+        let asked = Publish {
+            reply: Some(b"r"),
+            ..plain
+        };
+        assert_eq!(frame(&asked, false), "MSG a.b 7 r 5\r\nhello\r\n");
+        let block = b"NATS/1.0\r\nA: b\r\n\r\nhello\r\n";
+        let headed = Publish {
+            header_len: Some(18),
+            body: block,
+            ..asked
+        };
+        assert_eq!(
+            frame(&headed, true),
+            "HMSG a.b 7 r 18 23\r\nNATS/1.0\r\nA: b\r\n\r\nhello\r\n"
+        );
+        assert_eq!(frame(&headed, false), "MSG a.b 7 r 5\r\nhello\r\n");
+    }
+
+    #[test]
+    fn numbers() {
+        let mut text = Vec::new();
+        for number in [0, 9, 10, 1234567890] {
+            decimal(&mut text, number);
+            text.push(b' ');
+        }
+        assert_eq!(text, b"0 9 10 1234567890 ");
+    }
+}

@@ -1,0 +1,213 @@
+//! What all connections of a broker share.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Instant, SystemTime};
+
+use parking_lot::Mutex;
+use rand::Rng as _;
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+
+use crate::auth::Users;
+use crate::client::Client;
+use crate::config::Limits;
+use crate::delivery::Account;
+use crate::hash::Seed;
+use crate::protocol::{self, Info};
+use crate::session::End;
+use crate::sublist::{Sublist, SublistStats};
+
+/// bcrypt checks at a time: each takes milliseconds of a core that messages need as well.
+const SLOW_CHECKS: usize = 2;
+
+/// The shared state of one broker.
+#[derive(Debug)]
+pub(crate) struct Hub {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) address: SocketAddr,
+    pub(crate) connect_urls: Vec<String>,
+    pub(crate) limits: Limits,
+    pub(crate) users: Users,
+    pub(crate) account: Account,
+    pub(crate) sessions: TaskTracker,
+    pub(crate) slow_checks: Semaphore,
+    pub(crate) started: Instant,
+    pub(crate) started_at: SystemTime,
+    clients: Mutex<HashMap<u64, Arc<Client>>>,
+    connections: AtomicUsize,
+    last_id: AtomicU64,
+    /// What connections did that are gone.
+    past: Mutex<Traffic>,
+    slow_pending: AtomicU64,
+    slow_deadline: AtomicU64,
+}
+
+/// Messages and bytes in both directions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Messages received from clients.
+    pub in_msgs: u64,
+    /// Bytes of their payloads and headers.
+    pub in_bytes: u64,
+    /// Messages delivered to clients.
+    pub out_msgs: u64,
+    /// Bytes of their payloads and headers.
+    pub out_bytes: u64,
+}
+
+/// The broker in numbers.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Stats {
+    /// Connections now.
+    pub connections: usize,
+    /// Connections ever.
+    pub total_connections: u64,
+    /// Messages and bytes so far.
+    pub traffic: Traffic,
+    /// Clients cut off because they did not keep up.
+    pub slow_consumers: u64,
+    /// Subscriptions.
+    pub subscriptions: SublistStats,
+}
+
+// === impl Hub ===
+
+impl Hub {
+    pub(crate) fn new(
+        name: Option<String>,
+        address: SocketAddr,
+        connect_urls: Vec<String>,
+        limits: Limits,
+        users: Users,
+    ) -> Self {
+        let id = server_id();
+        Hub {
+            name: name.unwrap_or_else(|| id.clone()),
+            id,
+            address,
+            connect_urls,
+            limits,
+            users,
+            account: Account {
+                list: Sublist::new(),
+                seed: Seed::random(),
+            },
+            sessions: TaskTracker::new(),
+            slow_checks: Semaphore::new(SLOW_CHECKS),
+            started: Instant::now(),
+            started_at: SystemTime::now(),
+            clients: Mutex::default(),
+            connections: AtomicUsize::new(0),
+            last_id: AtomicU64::new(0),
+            past: Mutex::default(),
+            slow_pending: AtomicU64::new(0),
+            slow_deadline: AtomicU64::new(0),
+        }
+    }
+
+    /// The number of the next connection.
+    pub(crate) fn next_id(&self) -> u64 {
+        self.last_id.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// INFO for one connection.
+    pub(crate) fn info(&self, client: &Client, nonce: Option<String>) -> Info {
+        Info {
+            server_id: self.id.clone(),
+            server_name: self.name.clone(),
+            version: protocol::VERSION,
+            proto: protocol::PROTO,
+            go: concat!("cupola-bus ", env!("CARGO_PKG_VERSION")),
+            host: self.address.ip().to_string(),
+            port: self.address.port(),
+            headers: true,
+            auth_required: self.users.required(),
+            max_payload: self.limits.max_payload,
+            client_id: client.id,
+            client_ip: client.peer.ip().to_string(),
+            nonce,
+            connect_urls: self.connect_urls.clone(),
+        }
+    }
+
+    /// Counts a connection in; `false` when there are too many, and it must be sent away.
+    pub(crate) fn admit(&self, client: &Arc<Client>) -> bool {
+        if self.connections.fetch_add(1, Ordering::AcqRel) >= self.limits.max_connections {
+            self.connections.fetch_sub(1, Ordering::AcqRel);
+            return false;
+        }
+        self.clients.lock().insert(client.id, Arc::clone(client));
+        true
+    }
+
+    /// Counts a connection out: its subscriptions end, its numbers are kept.
+    pub(crate) fn leave(&self, client: &Arc<Client>, end: &End) {
+        for sub in client.take_subscriptions() {
+            self.account.list.remove(&sub);
+        }
+        match end {
+            End::SlowConsumerPending => self.slow_pending.fetch_add(1, Ordering::Relaxed),
+            End::SlowConsumerDeadline => self.slow_deadline.fetch_add(1, Ordering::Relaxed),
+            _ => 0,
+        };
+        if self.clients.lock().remove(&client.id).is_some() {
+            self.connections.fetch_sub(1, Ordering::AcqRel);
+            self.past.lock().add(&Traffic::of(client));
+        }
+    }
+
+    /// Ends all connections.
+    pub(crate) fn end_all(&self) {
+        let clients: Vec<_> = self.clients.lock().values().cloned().collect();
+        for client in clients {
+            client.end(End::Shutdown);
+        }
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        let mut traffic = *self.past.lock();
+        let clients: Vec<_> = self.clients.lock().values().cloned().collect();
+        for client in &clients {
+            traffic.add(&Traffic::of(client));
+        }
+        Stats {
+            connections: clients.len(),
+            total_connections: self.last_id.load(Ordering::Relaxed),
+            traffic,
+            slow_consumers: self.slow_pending.load(Ordering::Relaxed)
+                + self.slow_deadline.load(Ordering::Relaxed),
+            subscriptions: self.account.list.stats(),
+        }
+    }
+}
+
+impl Traffic {
+    fn of(client: &Client) -> Self {
+        let out = client.out();
+        Traffic {
+            in_msgs: client.in_messages.load(Ordering::Relaxed),
+            in_bytes: client.in_bytes.load(Ordering::Relaxed),
+            out_msgs: out.messages,
+            out_bytes: out.bytes,
+        }
+    }
+
+    fn add(&mut self, other: &Traffic) {
+        self.in_msgs += other.in_msgs;
+        self.in_bytes += other.in_bytes;
+        self.out_msgs += other.out_msgs;
+        self.out_bytes += other.out_bytes;
+    }
+}
+
+/// A unique id of the form clients expect: 56 letters and digits, the first an N.
+fn server_id() -> String {
+    const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+    let mut rng = rand::rng();
+    let rest = (0..55).map(|_| char::from(ALPHABET[rng.random_range(0..32)]));
+    std::iter::once('N').chain(rest).collect()
+}

@@ -1,0 +1,118 @@
+//! `authorization { … }`: users and what they may do.
+
+use crate::conf::{ConfError, Kind, Map, Problem};
+use crate::config::{AllowResponses, Config, Permissions, SubjectRules, User};
+
+use super::read::Field;
+
+/// Reads the section into the configuration.
+pub(super) fn read(config: &mut Config, map: &Map) -> Result<(), ConfError> {
+    let mut single = blank();
+    for entry in map.entries() {
+        let field = Field(entry);
+        match entry.key.to_ascii_lowercase().as_str() {
+            "user" | "username" => single.user = Some(field.text()?),
+            "pass" | "password" => single.password = Some(field.text()?.into()),
+            "token" => config.authorization.token = Some(field.text()?.into()),
+            "timeout" => config.limits.auth_timeout = field.duration()?,
+            "users" => {
+                for map in field.maps()? {
+                    config.authorization.users.push(user(map)?);
+                }
+            }
+            "default_permissions" | "default_permission" | "permissions" => {
+                config.authorization.default_permissions = Some(permissions(field)?);
+            }
+            "auth_callout" => {
+                return Err(entry.at.error(Problem::Unsupported(entry.key.clone())));
+            }
+            _ => return field.unknown(),
+        }
+    }
+    if single.user.is_some() || single.password.is_some() {
+        config.authorization.users.push(single);
+    }
+    Ok(())
+}
+
+fn blank() -> User {
+    User {
+        nkey: None,
+        user: None,
+        password: None,
+        password_file: None,
+        permissions: None,
+    }
+}
+
+fn user(map: &Map) -> Result<User, ConfError> {
+    let mut user = blank();
+    for entry in map.entries() {
+        let field = Field(entry);
+        match entry.key.to_ascii_lowercase().as_str() {
+            "nkey" => user.nkey = Some(field.text()?),
+            "user" | "username" => user.user = Some(field.text()?),
+            "pass" | "password" => user.password = Some(field.text()?.into()),
+            "permissions" | "permission" | "authorization" => {
+                user.permissions = Some(permissions(field)?);
+            }
+            _ => return field.unknown(),
+        }
+    }
+    Ok(user)
+}
+
+fn permissions(field: Field<'_>) -> Result<Permissions, ConfError> {
+    let mut granted = Permissions::default();
+    for entry in field.map()?.entries() {
+        let field = Field(entry);
+        match entry.key.to_ascii_lowercase().as_str() {
+            "pub" | "publish" | "import" => granted.publish = Some(rules(field)?),
+            "sub" | "subscribe" | "export" => granted.subscribe = Some(rules(field)?),
+            "allow_responses" | "allow_response" => granted.allow_responses = responses(field)?,
+            _ => return field.unknown(),
+        }
+    }
+    Ok(granted)
+}
+
+/// One subject, a list, or both kinds of lists.
+fn rules(field: Field<'_>) -> Result<SubjectRules, ConfError> {
+    let Kind::Map(map) = &field.value().kind else {
+        return Ok(SubjectRules {
+            allow: Some(field.texts()?),
+            deny: Vec::new(),
+        });
+    };
+    let mut rules = SubjectRules::default();
+    for entry in map.entries() {
+        let field = Field(entry);
+        match entry.key.to_ascii_lowercase().as_str() {
+            "allow" => rules.allow = Some(field.texts()?),
+            "deny" => rules.deny = field.texts()?,
+            _ => return field.unknown(),
+        }
+    }
+    Ok(rules)
+}
+
+fn responses(field: Field<'_>) -> Result<Option<AllowResponses>, ConfError> {
+    match &field.value().kind {
+        Kind::Bool(false) => return Ok(None),
+        Kind::Bool(true) => return Ok(Some(AllowResponses::default())),
+        _ => {}
+    }
+    let mut allowed = AllowResponses::default();
+    for entry in field.map()?.entries() {
+        let field = Field(entry);
+        match entry.key.to_ascii_lowercase().as_str() {
+            // Anything below 1 means as often as it likes, which we write as 0.
+            "max" | "max_msgs" => {
+                allowed.max = u32::try_from(field.integer()?.max(0)).unwrap_or(u32::MAX);
+            }
+            "expires" | "expiration" | "ttl" => allowed.expires = field.duration()?,
+            _ => return field.unknown(),
+        }
+    }
+    Ok(Some(allowed))
+}

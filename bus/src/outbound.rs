@@ -1,0 +1,241 @@
+//! What waits to be sent to one client, and how it gets onto the socket.
+//!
+//! Any worker may append (under the client's lock, a few copies long) and any may write: whoever
+//! appended to a clean queue flushes it at the end of its turn, with one vectored, non-blocking write.
+//! Only when the socket is full does the client's own task take over, and waits for room.
+
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::net::tcp::OwnedWriteHalf;
+
+/// First buffer of a queue that was empty.
+const SMALL_CHUNK: usize = 1 << 10;
+/// Buffers of a queue that grows.
+const LARGE_CHUNK: usize = 64 << 10;
+/// How many of either a worker keeps for re-use.
+const POOLED: usize = 16;
+/// Buffers per system call.
+const SLICES: usize = 16;
+
+/// A client's queue. Lives under the client's lock.
+#[derive(Debug)]
+pub(crate) struct Outbound {
+    /// Filled buffers, oldest first.
+    queue: Vec<Vec<u8>>,
+    /// How much of the first one is written.
+    offset: usize,
+    /// Bytes in the queue and in the hands of a writer.
+    pub(crate) pending: usize,
+    /// Somebody writes right now, without the lock.
+    pub(crate) writing: bool,
+    /// The socket was full; the client's task waits for room.
+    pub(crate) blocked: bool,
+    /// Somebody has promised to flush.
+    pub(crate) dirty: bool,
+    /// Since when a blocked socket has taken nothing.
+    pub(crate) stuck_since: Option<Instant>,
+    /// `None` once the connection is closed; nothing is queued any more.
+    pub(crate) socket: Option<Arc<OwnedWriteHalf>>,
+    /// Whether the client understands headers.
+    pub(crate) headers: bool,
+    /// Messages delivered.
+    pub(crate) messages: u64,
+    /// Bytes of their payloads and headers.
+    pub(crate) bytes: u64,
+}
+
+/// Buffers for re-use, and the list a writer works on. One per worker.
+#[derive(Debug, Default)]
+pub(crate) struct ChunkPool {
+    small: Vec<Vec<u8>>,
+    large: Vec<Vec<u8>>,
+    pub(crate) batch: Vec<Vec<u8>>,
+}
+
+/// How a write ended.
+#[derive(Debug)]
+pub(crate) enum Written {
+    /// All is sent.
+    All,
+    /// The socket is full.
+    Full,
+    /// The connection is broken.
+    Broken(io::Error),
+}
+
+// === impl Outbound ===
+
+impl Outbound {
+    pub(crate) fn new(socket: Arc<OwnedWriteHalf>) -> Self {
+        Outbound {
+            queue: Vec::new(),
+            offset: 0,
+            pending: 0,
+            writing: false,
+            blocked: false,
+            dirty: false,
+            stuck_since: None,
+            socket: Some(socket),
+            headers: false,
+            messages: 0,
+            bytes: 0,
+        }
+    }
+
+    /// Appends `parts`, in chunks, without ever moving what is there.
+    #[inline]
+    pub(crate) fn push(&mut self, parts: [&[u8]; 4], pool: &mut ChunkPool) {
+        let total: usize = parts.iter().map(|part| part.len()).sum();
+        self.pending += total;
+        if let Some(last) = self.queue.last_mut()
+            && last.capacity() - last.len() >= total
+        {
+            for part in parts {
+                last.extend_from_slice(part);
+            }
+            return;
+        }
+        for part in parts {
+            self.spill(part, pool);
+        }
+    }
+
+    fn spill(&mut self, mut part: &[u8], pool: &mut ChunkPool) {
+        while !part.is_empty() {
+            let room = self
+                .queue
+                .last()
+                .map_or(0, |last| last.capacity() - last.len());
+            if room == 0 {
+                let chunk = if self.queue.is_empty() && part.len() <= SMALL_CHUNK {
+                    pool.small()
+                } else {
+                    pool.large()
+                };
+                self.queue.push(chunk);
+                continue;
+            }
+            let (head, tail) = part.split_at(part.len().min(room));
+            if let Some(last) = self.queue.last_mut() {
+                last.extend_from_slice(head);
+            }
+            part = tail;
+        }
+    }
+
+    /// Whether there is something a writer could take.
+    pub(crate) fn has_queued(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    /// Gives the queue to a writer, in exchange for its empty list; returns how much of the first
+    /// buffer is written already.
+    pub(crate) fn take(&mut self, batch: &mut Vec<Vec<u8>>) -> usize {
+        std::mem::swap(&mut self.queue, batch);
+        std::mem::take(&mut self.offset)
+    }
+
+    /// Takes back what a writer could not send, in front of what has come since.
+    pub(crate) fn put_back(&mut self, batch: &mut Vec<Vec<u8>>, offset: usize) {
+        batch.append(&mut self.queue);
+        std::mem::swap(&mut self.queue, batch);
+        self.offset = offset;
+    }
+
+    /// Ends it: what is queued is lost, nothing is queued any more.
+    pub(crate) fn close(&mut self) {
+        self.queue = Vec::new();
+        self.offset = 0;
+        self.pending = 0;
+        self.socket = None;
+    }
+}
+
+// === impl ChunkPool ===
+
+impl ChunkPool {
+    fn small(&mut self) -> Vec<u8> {
+        self.small
+            .pop()
+            .unwrap_or_else(|| Vec::with_capacity(SMALL_CHUNK))
+    }
+
+    fn large(&mut self) -> Vec<u8> {
+        self.large
+            .pop()
+            .unwrap_or_else(|| Vec::with_capacity(LARGE_CHUNK))
+    }
+
+    fn give(&mut self, mut chunk: Vec<u8>) {
+        chunk.clear();
+        let shelf = if chunk.capacity() >= LARGE_CHUNK {
+            &mut self.large
+        } else {
+            &mut self.small
+        };
+        if shelf.len() < POOLED {
+            shelf.push(chunk);
+        }
+    }
+
+    /// Gives the memory back, when there has been nothing to do for a while.
+    pub(crate) fn release(&mut self) {
+        self.small = Vec::new();
+        self.large = Vec::new();
+    }
+
+    /// Writes as much of the batch as the socket takes, starting at `offset` of its first buffer.
+    /// Leaves the rest in the batch; returns the bytes sent, the offset of the rest, and the end.
+    pub(crate) fn write_batch(
+        &mut self,
+        socket: &OwnedWriteHalf,
+        mut offset: usize,
+    ) -> (usize, usize, Written) {
+        let mut batch = std::mem::take(&mut self.batch);
+        let mut done = 0;
+        let mut sent = 0;
+        let end = loop {
+            if done == batch.len() {
+                break Written::All;
+            }
+            let result = match &batch[done..] {
+                [only] => socket.try_write(&only[offset..]),
+                several => {
+                    let mut slices = [IoSlice::new(&[]); SLICES];
+                    let used = several.len().min(SLICES);
+                    for (slice, chunk) in slices.iter_mut().zip(several) {
+                        *slice = IoSlice::new(chunk);
+                    }
+                    slices[0] = IoSlice::new(&several[0][offset..]);
+                    socket.try_write_vectored(&slices[..used])
+                }
+            };
+            match result {
+                Ok(0) => break Written::Broken(io::ErrorKind::WriteZero.into()),
+                Ok(mut written) => {
+                    sent += written;
+                    while written > 0 {
+                        let left = batch[done].len() - offset;
+                        if written < left {
+                            offset += written;
+                            break;
+                        }
+                        written -= left;
+                        offset = 0;
+                        done += 1;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break Written::Full,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => break Written::Broken(error),
+            }
+        };
+        for chunk in batch.drain(..done) {
+            self.give(chunk);
+        }
+        self.batch = batch;
+        (sent, offset, end)
+    }
+}

@@ -1,0 +1,310 @@
+//! What a user may publish and subscribe to.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::time::{Duration, Instant};
+
+use crate::config;
+use crate::subject;
+
+/// Received reply subjects that one client may hold open answers for.
+const MAX_OPEN_REPLIES: usize = 65_536;
+/// How many of them are kept before the expired ones are looked for.
+const SWEEP_REPLIES_AT: usize = 256;
+
+/// The rules of one user, ready to be asked. Shared by its connections.
+#[derive(Debug, Default)]
+pub(crate) struct Permissions {
+    publish: Option<Rules>,
+    subscribe: Option<Rules>,
+    /// Whether received reply subjects may be answered, and how often and long.
+    pub responses: Option<config::AllowResponses>,
+}
+
+/// Allowed and denied patterns. A deny wins.
+#[derive(Debug, Default)]
+struct Rules {
+    /// `None` allows all that is not denied.
+    allow: Option<Vec<Rule>>,
+    deny: Vec<Rule>,
+}
+
+/// A pattern, for one queue group (with wildcards) or for all.
+#[derive(Debug)]
+struct Rule {
+    subject: Box<[u8]>,
+    queue: Option<Box<[u8]>>,
+}
+
+/// A permission that names no valid subject.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a subject, or a subject and a queue")]
+pub struct BadRule(pub String);
+
+/// The reply subjects a client has received and may still answer on.
+#[derive(Debug)]
+pub(crate) struct OpenReplies {
+    allowed: config::AllowResponses,
+    open: HashMap<Box<[u8]>, OpenReply>,
+    sweep_at: usize,
+}
+
+#[derive(Debug)]
+struct OpenReply {
+    until: Instant,
+    used: u32,
+}
+
+// === impl Permissions ===
+
+impl Permissions {
+    /// Compiles what was configured.
+    ///
+    /// # Errors
+    /// A rule is not a subject.
+    pub(crate) fn compile(from: &config::Permissions) -> Result<Self, BadRule> {
+        let mut publish = from.publish.as_ref().map(Rules::for_publish).transpose()?;
+        if publish.is_none() && from.allow_responses.is_some() {
+            publish = Some(Rules {
+                allow: Some(Vec::new()),
+                deny: Vec::new(),
+            });
+        }
+        Ok(Permissions {
+            publish,
+            subscribe: from
+                .subscribe
+                .as_ref()
+                .map(Rules::for_subscribe)
+                .transpose()?,
+            responses: from.allow_responses,
+        })
+    }
+
+    /// Whether there is anything that may not be published.
+    pub(crate) fn restricts_publish(&self) -> bool {
+        self.publish.is_some()
+    }
+
+    /// Whether a message may be sent to `subject`, open replies aside.
+    pub(crate) fn may_publish(&self, subject: &[u8]) -> bool {
+        self.publish.as_ref().is_none_or(|rules| {
+            let hit = |rule: &Rule| subject::matches(&rule.subject, subject);
+            rules
+                .allow
+                .as_ref()
+                .is_none_or(|allow| allow.iter().any(hit))
+                && !rules.deny.iter().any(hit)
+        })
+    }
+
+    /// Whether one may subscribe.
+    ///
+    /// All of `subject` must be allowed. A deny that covers all of it forbids it; one that covers a
+    /// part is applied to each delivery (see [`Permissions::needs_filter`]).
+    pub(crate) fn may_subscribe(&self, subject: &[u8], queue: Option<&[u8]>) -> bool {
+        self.subscribe.as_ref().is_none_or(|rules| {
+            let hit = |rule: &Rule| rule.is_for(queue) && subject::covers(&rule.subject, subject);
+            rules
+                .allow
+                .as_ref()
+                .is_none_or(|allow| allow.iter().any(hit))
+                && !rules.deny.iter().any(hit)
+        })
+    }
+
+    /// Whether an allowed subscription is wider than something denied.
+    pub(crate) fn needs_filter(&self, subject: &[u8], queue: Option<&[u8]>) -> bool {
+        self.subscribe.as_ref().is_some_and(|rules| {
+            subject::has_wildcard(subject)
+                && rules
+                    .deny
+                    .iter()
+                    .any(|rule| rule.is_for(queue) && subject::overlaps(&rule.subject, subject))
+        })
+    }
+
+    /// Whether a message on `subject` is kept from a subscription that needs the filter.
+    pub(crate) fn denies_delivery(&self, subject: &[u8], queue: Option<&[u8]>) -> bool {
+        self.subscribe.as_ref().is_some_and(|rules| {
+            let hit = |rule: &Rule| rule.is_for(queue) && subject::matches(&rule.subject, subject);
+            rules.deny.iter().any(hit)
+        })
+    }
+}
+
+impl Rules {
+    fn for_publish(from: &config::SubjectRules) -> Result<Self, BadRule> {
+        Self::compile(from, |text| {
+            Rule::parse(text).filter(|rule| rule.queue.is_none())
+        })
+    }
+
+    fn for_subscribe(from: &config::SubjectRules) -> Result<Self, BadRule> {
+        Self::compile(from, Rule::parse)
+    }
+
+    fn compile(
+        from: &config::SubjectRules,
+        parse: impl Fn(&str) -> Option<Rule>,
+    ) -> Result<Self, BadRule> {
+        let list = |texts: &[String]| {
+            texts
+                .iter()
+                .map(|text| parse(text).ok_or_else(|| BadRule(text.clone())))
+                .collect::<Result<Vec<_>, _>>()
+        };
+        Ok(Rules {
+            allow: from.allow.as_deref().map(list).transpose()?,
+            deny: list(&from.deny)?,
+        })
+    }
+}
+
+impl Rule {
+    fn parse(text: &str) -> Option<Self> {
+        let mut words = text.split_ascii_whitespace();
+        let (subject, queue, more) = (words.next()?, words.next(), words.next());
+        let valid = |word: &str| subject::is_valid(word.as_bytes());
+        let sound = more.is_none() && valid(subject) && queue.is_none_or(valid);
+        sound.then(|| Rule {
+            subject: subject.as_bytes().into(),
+            queue: queue.map(|queue| queue.as_bytes().into()),
+        })
+    }
+
+    /// A rule with a queue speaks of that queue only; one without, of all subscriptions.
+    fn is_for(&self, queue: Option<&[u8]>) -> bool {
+        match (&self.queue, queue) {
+            (None, _) => true,
+            (Some(pattern), Some(queue)) => subject::matches(pattern, queue),
+            (Some(_), None) => false,
+        }
+    }
+}
+
+// === impl OpenReplies ===
+
+impl OpenReplies {
+    /// None open yet.
+    pub(crate) fn new(allowed: config::AllowResponses) -> Self {
+        OpenReplies {
+            allowed,
+            open: HashMap::new(),
+            sweep_at: SWEEP_REPLIES_AT,
+        }
+    }
+
+    /// Notes that a message with this reply subject was delivered to the client.
+    pub(crate) fn received(&mut self, reply: &[u8], now: Instant) {
+        if self.open.len() >= self.sweep_at {
+            self.open.retain(|_, open| open.until > now);
+            if self.open.len() >= MAX_OPEN_REPLIES {
+                // Someone asks faster than this client may ever answer; start afresh.
+                self.open.clear();
+            }
+            self.sweep_at = (self.open.len() * 2).clamp(SWEEP_REPLIES_AT, MAX_OPEN_REPLIES);
+        }
+        let until = now
+            + self
+                .allowed
+                .expires
+                .min(Duration::from_secs(365 * 24 * 3600));
+        self.open.insert(reply.into(), OpenReply { until, used: 0 });
+    }
+
+    /// Whether the client may publish to this subject as an answer; uses up one of its answers.
+    pub(crate) fn answer(&mut self, subject: &[u8], now: Instant) -> bool {
+        let Entry::Occupied(mut entry) = self.open.entry(subject.into()) else {
+            return false;
+        };
+        let open = entry.get_mut();
+        open.used += 1;
+        let alive = open.until > now;
+        let last = self.allowed.max > 0 && open.used >= self.allowed.max;
+        if last || !alive {
+            entry.remove();
+        }
+        alive
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+    use super::*;
+
+    fn permissions(json: serde_json::Value) -> Permissions {
+        Permissions::compile(&serde_json::from_value(json).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_deny_wins_over_an_allow() {
+        let rules = permissions(serde_json::json!({
+            "publish": { "allow": ["x.>", "foo"], "deny": ["x.no"] },
+            "subscribe": { "allow": ["y.*", "q.> grp.*", "_INBOX.>"], "deny": ["y.hid"] },
+        }));
+        assert!(rules.may_publish(b"x.1") && rules.may_publish(b"foo"));
+        assert!(!rules.may_publish(b"x.no") && !rules.may_publish(b"bar"));
+        assert!(rules.may_subscribe(b"y.1", None) && rules.may_subscribe(b"y.1", Some(b"any")));
+        assert!(!rules.may_subscribe(b"y.hid", None));
+        assert!(!rules.may_subscribe(b">", None) && !rules.may_subscribe(b"y.>", None));
+        assert!(!rules.may_subscribe(b"q.1", None));
+        assert!(rules.may_subscribe(b"q.1", Some(b"grp.a")));
+        assert!(!rules.may_subscribe(b"q.1", Some(b"other")));
+        assert!(rules.may_subscribe(b"y.*", None) && rules.needs_filter(b"y.*", None));
+        assert!(rules.denies_delivery(b"y.hid", None) && !rules.denies_delivery(b"y.1", None));
+    }
+
+    #[test]
+    fn absent_allows_all_and_empty_allows_nothing() {
+        assert!(permissions(serde_json::json!({})).may_publish(b"a"));
+        let none = permissions(serde_json::json!({ "publish": { "allow": [] } }));
+        assert!(!none.may_publish(b"a"));
+        let answers = permissions(serde_json::json!({ "allow_responses": true }));
+        assert!(!answers.may_publish(b"a") && answers.may_subscribe(b"a", None));
+    }
+
+    #[test]
+    fn rules_must_be_subjects() {
+        for bad in ["a..b", "", "a b c", ">.a"] {
+            let from = config::Permissions {
+                subscribe: Some(config::SubjectRules {
+                    allow: None,
+                    deny: vec![bad.into()],
+                }),
+                ..Default::default()
+            };
+            assert_eq!(
+                Permissions::compile(&from).unwrap_err(),
+                BadRule(bad.into())
+            );
+        }
+    }
+
+    #[test]
+    fn answers_are_counted_and_expire() {
+        let now = Instant::now();
+        let two = config::AllowResponses {
+            max: 2,
+            expires: Duration::from_secs(5),
+        };
+        let mut replies = OpenReplies::new(two);
+        replies.received(b"r", now);
+        assert!(replies.answer(b"r", now) && replies.answer(b"r", now));
+        assert!(!replies.answer(b"r", now) && !replies.answer(b"other", now));
+        replies.received(b"r", now);
+        assert!(!replies.answer(b"r", now + Duration::from_secs(6)));
+    }
+
+    #[test]
+    fn open_replies_are_bounded() {
+        let now = Instant::now();
+        let mut replies = OpenReplies::new(config::AllowResponses::default());
+        for n in 0..MAX_OPEN_REPLIES * 2 {
+            replies.received(n.to_string().as_bytes(), now);
+            assert!(replies.open.len() <= MAX_OPEN_REPLIES);
+        }
+    }
+}

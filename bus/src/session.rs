@@ -1,0 +1,455 @@
+//! One connection, from INFO to its end: a task that reads, parses, delivers and writes.
+//!
+//! A turn is one read: all its frames are handled where they lie in the worker's inbox, what they
+//! cause is queued to the receivers, and at the end of the turn every touched receiver is flushed.
+//! Nothing is handed to another task on the way; a turn contains no `await`.
+
+mod command;
+mod end;
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::BufMut as _;
+use parking_lot::Mutex;
+use rand::Rng as _;
+use tokio::io::{AsyncRead as _, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::net::tcp::OwnedReadHalf;
+use tokio::time::{Instant, Sleep};
+
+use crate::auth::Verdict;
+use crate::client::{Client, signal};
+use crate::delivery::Desk;
+use crate::hub::Hub;
+use crate::parser::{Parser, Rules};
+use crate::permissions::OpenReplies;
+use crate::protocol::frame;
+use command::{Break, Talk};
+pub(crate) use end::End;
+
+/// The first ping comes early, as clients and operators like to know the round trip.
+const FIRST_PING: Duration = Duration::from_secs(2);
+/// How long the last words to a client may take to get onto the wire.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// How long what a refused client still sends is read, so that it hears why (closing a socket with
+/// unread data resets it, and the text is lost).
+const LINGER: Duration = Duration::from_millis(250);
+/// A publisher waits at most this often, this long, per turn for a receiver that cannot keep up.
+const STALLS: usize = 5;
+const STALL: Duration = Duration::from_millis(2);
+/// Payloads that lack more than this are read into their own buffer rather than through the inbox.
+const DIRECT: usize = 32 << 10;
+
+/// A connection's own side.
+#[derive(Debug)]
+pub(crate) struct Session {
+    hub: Arc<Hub>,
+    desk: Arc<Mutex<Desk>>,
+    client: Arc<Client>,
+    read: OwnedReadHalf,
+    parser: Parser,
+    talk: Talk,
+    nonce: Option<String>,
+    blocked: bool,
+    timer: Pin<Box<Sleep>>,
+    next_ping: Instant,
+    pinged: bool,
+    auth_until: Option<Instant>,
+}
+
+/// What woke a session.
+enum Event {
+    Turn(Turn),
+    Timer,
+    Signal(u32),
+    Writable,
+}
+
+/// How a turn ended.
+enum Turn {
+    /// All that came is handled.
+    Done,
+    /// So it is, and there is probably more.
+    Full,
+    /// The rest waits until the client is known.
+    Connect(Box<[u8]>),
+    End(End),
+}
+
+// === impl Session ===
+
+impl Session {
+    /// Takes over an accepted socket.
+    ///
+    /// # Errors
+    /// The socket is broken already.
+    pub(crate) fn new(
+        hub: Arc<Hub>,
+        desk: Arc<Mutex<Desk>>,
+        socket: TcpStream,
+        peer: std::net::SocketAddr,
+    ) -> io::Result<Self> {
+        socket.set_nodelay(true)?;
+        let (read, write) = socket.into_split();
+        let limits = &hub.limits;
+        let client = Arc::new(Client::new(
+            hub.next_id(),
+            peer,
+            Arc::new(write),
+            limits.max_pending,
+        ));
+        let required = hub.users.required();
+        let parser = Parser::new(Rules {
+            max_control_line: limits.max_control_line,
+            max_payload: limits.max_payload,
+            headers: false,
+            connect_only: required,
+        });
+        let now = Instant::now();
+        let auth_until = required.then(|| now + limits.auth_timeout);
+        let next_ping = now + FIRST_PING.min(limits.ping_interval);
+        let mut talk = Talk::new(Arc::clone(&client), Arc::clone(&hub));
+        if let Some(identity) = hub.users.no_auth() {
+            talk.become_user(Arc::clone(identity));
+        }
+        let nonce = hub.users.needs_nonce().then(|| {
+            let bytes: [u8; 11] = rand::rng().random();
+            URL_SAFE_NO_PAD.encode(bytes)
+        });
+        let timer = Box::pin(tokio::time::sleep_until(auth_until.unwrap_or(next_ping)));
+        Ok(Session {
+            hub,
+            desk,
+            client,
+            read,
+            parser,
+            talk,
+            nonce,
+            blocked: false,
+            timer,
+            next_ping,
+            pinged: false,
+            auth_until,
+        })
+    }
+
+    /// Serves the client until it or we have had enough.
+    pub(crate) async fn run(mut self) {
+        let info = self.hub.info(&self.client, self.nonce.clone()).frame();
+        self.send(&info);
+        let end = if self.hub.admit(&self.client) {
+            tracing::debug!(client.id = self.client.id, client.peer = %self.client.peer, "client connected");
+            self.serve().await
+        } else {
+            End::TooManyConnections
+        };
+        self.hub.leave(&self.client, &end);
+        end.log(&self.client, self.talk.identity_name());
+        self.farewell(&end).await;
+        self.client.out().close();
+    }
+
+    async fn serve(&mut self) -> End {
+        loop {
+            let event = poll_fn(|cx| self.poll_event(cx)).await;
+            match event {
+                Event::Turn(turn) => {
+                    let busy = matches!(turn, Turn::Full);
+                    if let Err(end) = self.settle(turn).await {
+                        return end;
+                    }
+                    if busy {
+                        // Let the driver and the other connections of this worker have their turn.
+                        tokio::task::yield_now().await;
+                    }
+                }
+                Event::Signal(signals) => {
+                    if signals & signal::END != 0 {
+                        return self.client.take_end().unwrap_or(End::Shutdown);
+                    }
+                    if signals & signal::BLOCKED != 0 {
+                        self.blocked = true;
+                        self.arm_timer();
+                    }
+                    if signals & signal::FLUSH != 0 {
+                        self.client.flush(&mut self.desk.lock().pool);
+                    }
+                }
+                Event::Writable => {
+                    self.blocked = false;
+                    self.client.unblock();
+                    self.client.flush(&mut self.desk.lock().pool);
+                }
+                Event::Timer => {
+                    if let Err(end) = self.tick() {
+                        return end;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits for the next thing to do; reads and handles frames itself, so that the inbox is not held
+    /// across a wait.
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        self.client.waker.register(cx.waker());
+        let signals = self.client.take_signals();
+        if signals != 0 {
+            return Poll::Ready(Event::Signal(signals));
+        }
+        if self.blocked && self.read.as_ref().poll_write_ready(cx).is_ready() {
+            return Poll::Ready(Event::Writable);
+        }
+        if let Poll::Ready(turn) = self.poll_turn(cx) {
+            return Poll::Ready(Event::Turn(turn));
+        }
+        ready!(self.timer.as_mut().poll(cx));
+        Poll::Ready(Event::Timer)
+    }
+
+    /// One read and all that follows from it.
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Turn> {
+        let Session {
+            desk,
+            parser,
+            read,
+            talk,
+            ..
+        } = self;
+        let missing = parser.missing();
+        if missing > DIRECT {
+            return poll_direct(parser, read, missing, cx).map(|read| match read {
+                Ok(0) => Turn::End(End::ClientClosed),
+                Ok(count) if count < missing => {
+                    talk.publish_counts();
+                    Turn::Done
+                }
+                Ok(_) => handle(parser, talk, &mut desk.lock(), &[]),
+                Err(error) => Turn::End(End::Read(error)),
+            });
+        }
+        let mut desk = desk.lock();
+        let mut inbox = std::mem::take(&mut desk.inbox);
+        let mut buffer = ReadBuf::new(&mut inbox);
+        let polled = Pin::new(read).poll_read(cx, &mut buffer);
+        let count = buffer.filled().len();
+        let turn = match polled {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Err(error)) => Poll::Ready(Turn::End(End::Read(error))),
+            Poll::Ready(Ok(())) if count == 0 => Poll::Ready(Turn::End(End::ClientClosed)),
+            Poll::Ready(Ok(())) => {
+                Poll::Ready(match handle(parser, talk, &mut desk, &inbox[..count]) {
+                    Turn::Done if count == inbox.len() => Turn::Full,
+                    turn => turn,
+                })
+            }
+        };
+        desk.inbox = inbox;
+        turn
+    }
+
+    /// What is left to do after a turn and may take a while.
+    async fn settle(&mut self, mut turn: Turn) -> Result<(), End> {
+        loop {
+            let congested = self.desk.lock().congested.take();
+            if let Some(receiver) = congested {
+                for _ in 0..STALLS {
+                    tokio::time::sleep(STALL).await;
+                    if !receiver.is_congested() {
+                        break;
+                    }
+                }
+            }
+            match turn {
+                Turn::Done | Turn::Full => return Ok(()),
+                Turn::End(end) => return Err(end),
+                Turn::Connect(json) => {
+                    self.connect(&json).await?;
+                    turn = handle(&mut self.parser, &mut self.talk, &mut self.desk.lock(), &[]);
+                }
+            }
+        }
+    }
+
+    /// `CONNECT`: who is it, and how does it want to talk?
+    async fn connect(&mut self, json: &[u8]) -> Result<(), End> {
+        let options = &mut self.talk.options;
+        options.update(json).map_err(End::BadConnect)?;
+        if !(0..=1).contains(&options.protocol) {
+            return Err(End::BadProtocol);
+        }
+        if options.no_responders && !options.headers {
+            return Err(End::NoRespondersNeedsHeaders);
+        }
+        let verdict = self
+            .hub
+            .users
+            .check(options, self.nonce.as_deref().unwrap_or_default());
+        let identity = match verdict {
+            Verdict::Open => None,
+            Verdict::Known(identity) => Some(identity),
+            Verdict::Refused => return Err(End::Refused),
+            Verdict::Slow(check) => {
+                let checked = async {
+                    let _permit = self.hub.slow_checks.acquire().await.ok()?;
+                    tokio::task::spawn_blocking(move || check.run())
+                        .await
+                        .ok()?
+                };
+                let checked = tokio::time::timeout(self.hub.limits.auth_timeout, checked).await;
+                Some(checked.map_err(|_| End::AuthTimeout)?.ok_or(End::Refused)?)
+            }
+        };
+        self.auth_until = None;
+        if let Some(identity) = identity {
+            self.talk.become_user(identity);
+        }
+        let options = &mut self.talk.options;
+        options.forget_secrets();
+        self.parser.rules.connect_only = false;
+        self.parser.rules.headers = options.headers;
+        self.client.out().headers = options.headers;
+        self.client
+            .echo
+            .store(options.echo, std::sync::atomic::Ordering::Relaxed);
+        if options.verbose {
+            self.send(frame::OK);
+        }
+        Ok(())
+    }
+
+    /// The timer has rung: somebody is late, or a ping is due.
+    fn tick(&mut self) -> Result<(), End> {
+        let now = Instant::now();
+        if self.auth_until.is_some_and(|until| until <= now) {
+            return Err(End::AuthTimeout);
+        }
+        if let Some(since) = self.client.stuck_since()
+            && since.elapsed() >= self.hub.limits.write_deadline
+        {
+            return Err(End::SlowConsumerDeadline);
+        }
+        if self.next_ping <= now {
+            let interval = self.hub.limits.ping_interval;
+            let jitter = interval.mul_f64(rand::rng().random_range(0.0..0.2));
+            self.next_ping = now + interval + jitter;
+            // The first one is always sent: it measures the round trip.
+            let first = !std::mem::replace(&mut self.pinged, true);
+            let active = self.talk.was_active();
+            if self.auth_until.is_none() && (first || !active) {
+                if self.talk.pings_out >= self.hub.limits.ping_max {
+                    return Err(End::Stale);
+                }
+                self.talk.pings_out += 1;
+                self.send(frame::PING);
+            }
+        }
+        self.arm_timer();
+        Ok(())
+    }
+
+    fn arm_timer(&mut self) {
+        let mut next = self
+            .auth_until
+            .map_or(self.next_ping, |until| until.min(self.next_ping));
+        if let Some(since) = self.client.stuck_since() {
+            let deadline = Instant::from_std(since) + self.hub.limits.write_deadline;
+            next = next.min(deadline.max(Instant::now() + Duration::from_millis(1)));
+        }
+        self.timer.as_mut().reset(next);
+    }
+
+    fn send(&self, frame: &[u8]) {
+        let mut desk = self.desk.lock();
+        self.client.send(frame, &mut desk.pool);
+        self.client.flush(&mut desk.pool);
+    }
+
+    /// Says why, if there is anything to say, and lets it get through.
+    async fn farewell(&mut self, end: &End) {
+        let Some(text) = end.text() else { return };
+        self.send(format!("-ERR '{text}'\r\n").as_bytes());
+        let sent = async {
+            while self.client.out().has_queued() {
+                if self.read.as_ref().writable().await.is_err() {
+                    return;
+                }
+                self.client.unblock();
+                self.client.flush(&mut self.desk.lock().pool);
+                // A writer of another worker may be at it.
+                tokio::task::yield_now().await;
+            }
+        };
+        if tokio::time::timeout(FAREWELL, sent).await.is_err() {
+            return;
+        }
+        // The last holder of the write half shuts it down.
+        self.client.out().close();
+        let mut scrap = [0u8; 1024];
+        let drained = async {
+            loop {
+                if self.read.readable().await.is_err() {
+                    return;
+                }
+                match self.read.try_read(&mut scrap) {
+                    Ok(0) => return,
+                    Ok(_) => {}
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(_) => return,
+                }
+            }
+        };
+        let _ = tokio::time::timeout(LINGER, drained).await;
+    }
+}
+
+/// Hands the input to the parser, its operations to the client's side, and the results to the sockets.
+fn handle(parser: &mut Parser, talk: &mut Talk, desk: &mut Desk, input: &[u8]) -> Turn {
+    let fed = parser.feed(input, |_, op| talk.handle(desk, op));
+    talk.publish_counts();
+    desk.flush();
+    match fed {
+        Ok(None) => Turn::Done,
+        Ok(Some(Break::Connect(json))) => Turn::Connect(json),
+        Ok(Some(Break::End(end))) => Turn::End(end),
+        Err(violation) => Turn::End(End::Violation(violation)),
+    }
+}
+
+/// Reads the rest of a large payload straight into its buffer.
+fn poll_direct(
+    parser: &mut Parser,
+    read: &mut OwnedReadHalf,
+    missing: usize,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    ready!(read.as_ref().poll_read_ready(cx))?;
+    let mut target = parser.unfinished().limit(missing);
+    match read.try_read_buf(&mut target) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            // The readiness was stale; ask again, to be woken.
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }
+        result => Poll::Ready(result),
+    }
+}
+
+impl Talk {
+    /// Takes on a user's rights.
+    fn become_user(&mut self, identity: Arc<crate::auth::Identity>) {
+        let answers = identity
+            .permissions
+            .as_ref()
+            .and_then(|granted| granted.responses);
+        self.client.track_replies(answers.map(OpenReplies::new));
+        self.set_identity(identity);
+    }
+}

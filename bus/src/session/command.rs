@@ -1,0 +1,273 @@
+//! What each operation of a client does.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::auth::Identity;
+use crate::client::{Client, Enrolment};
+use crate::delivery::Desk;
+use crate::hub::Hub;
+use crate::parser::{Op, Publish};
+use crate::permissions::Permissions;
+use crate::protocol::{ConnectOptions, frame};
+use crate::subject;
+use crate::subscription::Subscription;
+
+use super::End;
+
+/// Subjects whose publish verdict is remembered per connection; all are forgotten when it is full.
+const VERDICTS: usize = 256;
+
+/// What interrupts a turn.
+#[derive(Debug)]
+pub(super) enum Break {
+    /// A CONNECT, which may take a while to check.
+    Connect(Box<[u8]>),
+    End(End),
+}
+
+/// The client's side of the conversation.
+#[derive(Debug)]
+pub(super) struct Talk {
+    pub(super) client: Arc<Client>,
+    hub: Arc<Hub>,
+    pub(super) options: ConnectOptions,
+    identity: Option<Arc<Identity>>,
+    /// Whether the user may not publish everything.
+    restricted: bool,
+    verdicts: HashMap<Box<[u8]>, bool>,
+    /// Pings it has not answered.
+    pub(super) pings_out: u32,
+    /// Whether it has said anything since the last tick.
+    active: bool,
+    in_messages: u64,
+    in_bytes: u64,
+}
+
+type Flow = ControlFlow<Break>;
+const ON: Flow = ControlFlow::Continue(());
+
+// === impl Talk ===
+
+impl Talk {
+    pub(super) fn new(client: Arc<Client>, hub: Arc<Hub>) -> Self {
+        Talk {
+            client,
+            hub,
+            options: ConnectOptions::default(),
+            identity: None,
+            restricted: false,
+            verdicts: HashMap::new(),
+            pings_out: 0,
+            active: false,
+            in_messages: 0,
+            in_bytes: 0,
+        }
+    }
+
+    pub(super) fn set_identity(&mut self, identity: Arc<Identity>) {
+        self.restricted = identity
+            .permissions
+            .as_ref()
+            .is_some_and(Permissions::restricts_publish);
+        self.identity = Some(identity);
+        self.verdicts.clear();
+    }
+
+    pub(super) fn identity_name(&self) -> &str {
+        self.identity.as_ref().map_or("", |identity| &identity.name)
+    }
+
+    /// Whether the client has said anything since this was last asked.
+    pub(super) fn was_active(&mut self) -> bool {
+        std::mem::take(&mut self.active)
+    }
+
+    /// Makes the numbers of this turn visible to others.
+    pub(super) fn publish_counts(&mut self) {
+        self.active = true;
+        self.client
+            .in_messages
+            .store(self.in_messages, Ordering::Relaxed);
+        self.client.in_bytes.store(self.in_bytes, Ordering::Relaxed);
+    }
+
+    #[inline]
+    pub(super) fn handle(&mut self, desk: &mut Desk, op: Op<'_>) -> Flow {
+        match op {
+            Op::Publish(message) => self.publish(desk, &message),
+            Op::Subscribe {
+                subject,
+                queue,
+                sid,
+            } => self.subscribe(desk, subject, queue, sid),
+            Op::Unsubscribe { sid, max } => self.unsubscribe(desk, sid, max),
+            Op::Ping => {
+                desk.send(&self.client, frame::PONG);
+                ON
+            }
+            Op::Pong => {
+                self.pings_out = 0;
+                ON
+            }
+            Op::Connect(json) => ControlFlow::Break(Break::Connect(json.into())),
+            Op::Ignored => ON,
+            Op::Error => ControlFlow::Break(Break::End(End::ClientError)),
+        }
+    }
+
+    #[inline]
+    fn publish(&mut self, desk: &mut Desk, message: &Publish<'_>) -> Flow {
+        self.in_messages += 1;
+        self.in_bytes += message.size() as u64;
+        if self.options.pedantic && !subject::is_literal(message.subject) {
+            desk.send(&self.client, b"-ERR 'Invalid Publish Subject'\r\n");
+        }
+        if self.restricted && !self.may_publish(message.subject) {
+            let what = String::from_utf8_lossy(message.subject);
+            self.refuse(desk, &format!("Publish to \"{what}\""));
+            return ON;
+        }
+        if self.options.verbose {
+            desk.send(&self.client, frame::OK);
+        }
+        let receivers = desk.publish(&self.hub.account, &self.client, message);
+        if receivers == 0
+            && self.options.no_responders
+            && let Some(reply) = message.reply
+        {
+            self.no_responders(desk, reply);
+        }
+        ON
+    }
+
+    /// Whether the rules, or an open request, let it publish here.
+    fn may_publish(&mut self, subject: &[u8]) -> bool {
+        let Some(permissions) = self
+            .identity
+            .as_ref()
+            .and_then(|who| who.permissions.as_ref())
+        else {
+            return true;
+        };
+        let allowed = match self.verdicts.get(subject) {
+            Some(verdict) => *verdict,
+            None => {
+                let verdict = permissions.may_publish(subject);
+                if self.verdicts.len() >= VERDICTS {
+                    self.verdicts.clear();
+                }
+                self.verdicts.insert(subject.into(), verdict);
+                verdict
+            }
+        };
+        allowed || (permissions.responses.is_some() && self.client.may_answer(subject))
+    }
+
+    /// Tells a requester that nobody listens, by the subscription it has for the answer.
+    fn no_responders(&mut self, desk: &mut Desk, reply: &[u8]) {
+        let Some(found) = self.hub.account.list.find(reply) else {
+            return;
+        };
+        let mut listed = found
+            .plain
+            .iter()
+            .chain(found.groups.iter().flat_map(|group| &group.members));
+        let Some(sub) = listed.find(|sub| Arc::ptr_eq(&sub.client, &self.client)) else {
+            return;
+        };
+        let len = frame::NO_RESPONDERS.len();
+        let mut text = Vec::with_capacity(reply.len() + 64);
+        text.extend_from_slice(b"HMSG ");
+        text.extend_from_slice(reply);
+        text.push(b' ');
+        text.extend_from_slice(sub.sid.as_bytes());
+        text.extend_from_slice(format!(" {len} {len}\r\n").as_bytes());
+        text.extend_from_slice(frame::NO_RESPONDERS);
+        text.extend_from_slice(b"\r\n");
+        desk.send(&self.client, &text);
+    }
+
+    fn subscribe(
+        &mut self,
+        desk: &mut Desk,
+        subject: &[u8],
+        queue: Option<&[u8]>,
+        sid: &[u8],
+    ) -> Flow {
+        let limit = self.hub.limits.max_subscriptions;
+        if limit > 0 && self.client.subscription_count() >= limit {
+            desk.send(&self.client, b"-ERR 'maximum subscriptions exceeded'\r\n");
+            return ON;
+        }
+        let permissions = self
+            .identity
+            .as_ref()
+            .and_then(|who| who.permissions.as_ref());
+        if permissions.is_some_and(|permissions| !permissions.may_subscribe(subject, queue)) {
+            let mut what = format!("Subscription to \"{}\"", String::from_utf8_lossy(subject));
+            if let Some(queue) = queue {
+                what.push_str(&format!(
+                    " using queue \"{}\"",
+                    String::from_utf8_lossy(queue)
+                ));
+            }
+            self.refuse(desk, &what);
+            return ON;
+        }
+        if !subject::is_valid(subject) {
+            desk.send(&self.client, b"-ERR 'Invalid Subject'\r\n");
+            return ON;
+        }
+        let filter = permissions
+            .is_some_and(|permissions| permissions.needs_filter(subject, queue))
+            .then(|| self.identity.clone())
+            .flatten();
+        let sub = Subscription::new(Arc::clone(&self.client), subject, queue, sid, filter);
+        let account = &self.hub.account;
+        let enrolled = self
+            .client
+            .enrol(account.seed, &Arc::new(sub), |sub| account.list.insert(sub));
+        if enrolled != Enrolment::Closed {
+            self.confirm(desk);
+        }
+        ON
+    }
+
+    fn unsubscribe(&mut self, desk: &mut Desk, sid: &[u8], max: Option<u64>) -> Flow {
+        let account = &self.hub.account;
+        if let Some(sub) = self.client.subscription(account.seed, sid) {
+            let lives = {
+                // Deliveries count under this lock.
+                let _out = self.client.out();
+                sub.end_after(max.unwrap_or(0))
+            };
+            if !lives {
+                account.list.remove(&sub);
+                self.client.forget(account.seed, &sub);
+            }
+        }
+        self.confirm(desk);
+        ON
+    }
+
+    fn confirm(&self, desk: &mut Desk) {
+        if self.options.verbose {
+            desk.send(&self.client, frame::OK);
+        }
+    }
+
+    fn refuse(&self, desk: &mut Desk, what: &str) {
+        tracing::debug!(
+            client.id = self.client.id,
+            client.user = self.identity_name(),
+            "permissions violation for {what}"
+        );
+        desk.send(
+            &self.client,
+            format!("-ERR 'Permissions Violation for {what}'\r\n").as_bytes(),
+        );
+    }
+}

@@ -1,0 +1,146 @@
+//! The cache in front of a [`Sublist`]: one per worker thread, so it needs no lock.
+//!
+//! Direct-mapped with a doorkeeper: a subject must miss twice in a row on its slot before it is kept,
+//! so the endless stream of one-time reply subjects does not push out what is published again and
+//! again. A wrong guess costs one probe of the sublist, which is cheap by itself; there is no cliff at
+//! the cache's size.
+
+use std::sync::Arc;
+
+use super::matches::{Matches, Member};
+use super::trie::Frontier;
+use super::{Stamp, Sublist};
+
+const SMALLEST: usize = 64;
+const LARGEST: usize = 8192;
+
+/// Remembers who gets what, per published subject.
+#[derive(Debug)]
+pub struct MatchCache<T> {
+    slots: Vec<Slot<T>>,
+    /// Entries pushed out by others since the table last grew.
+    evictions: usize,
+    /// The result of the last miss.
+    missed: Option<Arc<Matches<T>>>,
+    frontier: Frontier,
+}
+
+#[derive(Debug)]
+struct Slot<T> {
+    /// The hash that missed here last.
+    knocked: u64,
+    entry: Option<Entry<T>>,
+}
+
+#[derive(Debug)]
+struct Entry<T> {
+    hash: u64,
+    subject: Box<[u8]>,
+    stamp: Stamp,
+    matches: Option<Arc<Matches<T>>>,
+}
+
+// === impl MatchCache ===
+
+impl<T> Default for MatchCache<T> {
+    fn default() -> Self {
+        MatchCache {
+            slots: Vec::new(),
+            evictions: 0,
+            missed: None,
+            frontier: Frontier::default(),
+        }
+    }
+}
+
+impl<T: Member> MatchCache<T> {
+    /// Who gets a message on `subject`; the answer is good until the next call.
+    #[inline]
+    pub fn find(&mut self, list: &Sublist<T>, subject: &[u8]) -> Option<&Matches<T>> {
+        let hash = list.seed.hash(subject);
+        // Read before the lookup: a change in between makes the entry outdated, never wrong.
+        let stamp = list.stamp(subject, hash);
+        let at = index(hash, self.slots.len());
+        let hit = self
+            .slots
+            .get(at)
+            .and_then(|slot| slot.entry.as_ref())
+            .is_some_and(|entry| {
+                entry.hash == hash && entry.stamp == stamp && *entry.subject == *subject
+            });
+        if hit {
+            return self.slots[at]
+                .entry
+                .as_ref()
+                .and_then(|entry| entry.matches.as_deref());
+        }
+        self.missed = list.find_with(subject, hash, &mut self.frontier);
+        self.remember(subject, hash, stamp);
+        self.missed.as_deref()
+    }
+
+    /// Keeps what a miss has found, when its subject has missed before.
+    fn remember(&mut self, subject: &[u8], hash: u64, stamp: Stamp) {
+        if self.slots.is_empty() {
+            self.resize(SMALLEST);
+        }
+        let at = index(hash, self.slots.len());
+        let slot = &mut self.slots[at];
+        match &mut slot.entry {
+            Some(entry) if entry.hash == hash && *entry.subject == *subject => {
+                entry.stamp = stamp;
+                entry.matches = self.missed.clone();
+            }
+            entry if slot.knocked == hash => {
+                let pushed_out = entry.is_some();
+                let matches = self.missed.clone();
+                *entry = Some(Entry {
+                    hash,
+                    subject: subject.into(),
+                    stamp,
+                    matches,
+                });
+                if pushed_out {
+                    self.evictions += 1;
+                    if self.evictions > self.slots.len() && self.slots.len() < LARGEST {
+                        self.resize(self.slots.len() * 4);
+                    }
+                }
+            }
+            _ => slot.knocked = hash,
+        }
+    }
+
+    /// Drops entries that later changes have outdated, so that they keep nothing alive.
+    pub fn sweep(&mut self, list: &Sublist<T>) {
+        self.missed = None;
+        for slot in &mut self.slots {
+            if let Some(entry) = &slot.entry
+                && list.stamp(&entry.subject, entry.hash) != entry.stamp
+            {
+                slot.entry = None;
+            }
+        }
+    }
+
+    fn resize(&mut self, len: usize) {
+        let old = std::mem::take(&mut self.slots);
+        self.slots.resize_with(len.min(LARGEST), || Slot {
+            knocked: 0,
+            entry: None,
+        });
+        self.evictions = 0;
+        for slot in old {
+            if let Some(entry) = slot.entry {
+                let at = index(entry.hash, self.slots.len());
+                self.slots[at].entry = Some(entry);
+            }
+        }
+    }
+}
+
+#[inline]
+fn index(hash: u64, len: usize) -> usize {
+    // Bits that neither the shard index nor the shard's table uses first.
+    super::low_bits(hash >> 20, len)
+}

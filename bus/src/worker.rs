@@ -1,0 +1,216 @@
+//! Worker threads: each a single-threaded runtime with its own desk, serving its share of connections.
+//!
+//! A connection lives on one worker from accept to end, so its reads, its parsing and its deliveries
+//! never change threads; only the appended bytes cross over, in the receiver's queue.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::net::TcpStream;
+use tokio::runtime::{Builder, Handle};
+use tokio_util::sync::CancellationToken;
+
+use crate::delivery::Desk;
+use crate::hub::Hub;
+use crate::session::Session;
+
+/// How often outdated cache entries and spare buffers are let go.
+const SWEEP: Duration = Duration::from_secs(10);
+/// Polls of tasks between two looks at the sockets: low, as one poll can be a 64 KiB read.
+const EVENT_INTERVAL: u32 = 8;
+/// First and longest pause after a failed accept (usually: no file descriptors left).
+const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+/// Connections above the limit that may be about to hear so.
+const DOOMED: usize = 64;
+
+/// One worker thread.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    handle: Handle,
+    desk: Arc<Mutex<Desk>>,
+    /// Connections it serves.
+    load: Arc<AtomicUsize>,
+    stop: CancellationToken,
+    thread: Mutex<Option<thread::JoinHandle<()>>>,
+}
+
+/// A socket on its way to its worker.
+enum Moving {
+    Here(TcpStream),
+    Over(std::net::TcpStream),
+}
+
+// === impl Worker ===
+
+impl Worker {
+    /// Starts worker number `index`.
+    ///
+    /// # Errors
+    /// The system gives no thread, or no means to wait for sockets.
+    pub(crate) async fn start(index: usize, hub: Arc<Hub>) -> io::Result<Self> {
+        let desk = Arc::new(Mutex::new(Desk::new()));
+        let stop = CancellationToken::new();
+        let (to_starter, from_thread) = tokio::sync::oneshot::channel();
+        let thread = {
+            let (desk, stop) = (Arc::clone(&desk), stop.clone());
+            thread::Builder::new()
+                .name(format!("bus-{index}"))
+                .spawn(move || {
+                    let built = Builder::new_current_thread()
+                        .enable_all()
+                        .event_interval(EVENT_INTERVAL)
+                        .build();
+                    match built {
+                        Ok(runtime) => {
+                            let _ = to_starter.send(Ok(runtime.handle().clone()));
+                            runtime.block_on(keep_tidy(&desk, &hub, &stop));
+                        }
+                        Err(error) => {
+                            let _ = to_starter.send(Err(error));
+                        }
+                    }
+                })?
+        };
+        let handle = from_thread.await.map_err(io::Error::other)??;
+        Ok(Worker {
+            handle,
+            desk,
+            load: Arc::default(),
+            stop,
+            thread: Mutex::new(Some(thread)),
+        })
+    }
+
+    /// Gives it a connection to serve, accepted on the thread of `accepted_on`.
+    fn serve(&self, hub: &Arc<Hub>, socket: TcpStream, peer: SocketAddr, accepted_on: &Worker) {
+        // A socket reports to the thread it was accepted on, until it is taken out and put back in.
+        let socket = if Arc::ptr_eq(&self.load, &accepted_on.load) {
+            Ok(Moving::Here(socket))
+        } else {
+            socket.into_std().map(Moving::Over)
+        };
+        let (hub, desk, load) = (
+            Arc::clone(hub),
+            Arc::clone(&self.desk),
+            Arc::clone(&self.load),
+        );
+        load.fetch_add(1, Ordering::Relaxed);
+        let tracker = hub.sessions.clone();
+        let task = tracker.track_future(async move {
+            let session = socket
+                .and_then(|socket| match socket {
+                    Moving::Here(socket) => Ok(socket),
+                    Moving::Over(socket) => TcpStream::from_std(socket),
+                })
+                .and_then(|socket| Session::new(hub, desk, socket, peer));
+            match session {
+                Ok(session) => session.run().await,
+                Err(error) => {
+                    tracing::warn!(client.peer = %peer, %error, "cannot take a connection over");
+                }
+            }
+            load.fetch_sub(1, Ordering::Relaxed);
+        });
+        self.handle.spawn(task);
+    }
+
+    /// Ends the thread and what is left on it.
+    pub(crate) async fn stop(&self) {
+        self.stop.cancel();
+        let thread = self.thread.lock().take();
+        if let Some(thread) = thread {
+            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// What a worker's thread does besides its connections, until it is stopped.
+async fn keep_tidy(desk: &Mutex<Desk>, hub: &Hub, stop: &CancellationToken) {
+    let mut every = tokio::time::interval(SWEEP);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = every.tick() => {
+                let desk = &mut *desk.lock();
+                desk.cache.sweep(&hub.account.list);
+                desk.pool.release();
+            }
+        }
+    }
+}
+
+/// Accepts connections for ever and gives each to the least busy worker. Runs on the first one.
+async fn accept(
+    listener: std::net::TcpListener,
+    workers: &[Worker],
+    hub: &Arc<Hub>,
+) -> io::Result<()> {
+    listener.set_nonblocking(true)?;
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let mut pause = ACCEPT_PAUSE.0;
+    loop {
+        match listener.accept().await {
+            Ok((socket, peer)) => {
+                pause = ACCEPT_PAUSE.0;
+                if hub.sessions.len() >= hub.limits.max_connections.saturating_add(DOOMED) {
+                    tracing::warn!(client.peer = %peer, "too many connections: hung up");
+                    continue;
+                }
+                let least = workers
+                    .iter()
+                    .min_by_key(|worker| worker.load.load(Ordering::Relaxed));
+                if let (Some(worker), Some(first)) = (least, workers.first()) {
+                    worker.serve(hub, socket, peer, first);
+                }
+            }
+            Err(error) if is_the_clients(&error) => {}
+            Err(error) => {
+                tracing::error!(%error, "cannot accept connections; trying again");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(ACCEPT_PAUSE.1);
+            }
+        }
+    }
+}
+
+/// Runs [`accept`] on the first worker.
+pub(crate) fn spawn_accept(
+    listener: std::net::TcpListener,
+    workers: &Arc<Vec<Worker>>,
+    hub: &Arc<Hub>,
+    stop: CancellationToken,
+) -> Option<tokio::task::JoinHandle<()>> {
+    let (own, hub) = (Arc::clone(workers), Arc::clone(hub));
+    let first = workers.first()?;
+    Some(first.handle.spawn(async move {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            ended = accept(listener, &own, &hub) => {
+                if let Err(error) = ended {
+                    tracing::error!(%error, "accepting connections has ended");
+                }
+            }
+        }
+    }))
+}
+
+/// Errors of one connection that was gone before it was accepted.
+fn is_the_clients(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+    )
+}
