@@ -1,0 +1,47 @@
+# Two commands do everything on a fresh machine: `make up` and `make test`.
+
+CARGO ?= cargo
+DATA ?= data
+PROGRAMS = -p cupola -p cup -p cupola-warden -p cupola-staticfile-server -p cupola-bus
+
+.PHONY: help up build test check tools fmt clippy doc bench-platform fuzz clean-data
+
+help:
+	@echo "make up              build, start everything, push the sample app, print its URL"
+	@echo "make test            install what tests need, then format check, clippy, rustdoc, all tests"
+	@echo "make check           the everyday loop: format, clippy and tests that need no root"
+	@echo "make bench-platform  how long starts, pushes and restarts take, and how much memory"
+
+# --- running ----------------------------------------------------------------------------------------
+
+up: build
+	./target/release/cupola up --data-dir $(DATA) --sample examples/static-site
+
+build:
+	$(CARGO) build --locked --release $(PROGRAMS)
+
+# --- testing ----------------------------------------------------------------------------------------
+
+test: tools fmt clippy doc
+	$(CARGO) build --locked --workspace --bins
+	$(CARGO) nextest run --locked --workspace --profile all
+
+check: fmt clippy
+	$(CARGO) nextest run --locked --workspace --exclude cupola-tests -E 'not test(/privileged/)'
+
+fmt:
+	$(CARGO) fmt --all --check
+
+clippy:
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+doc:
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --document-private-items
+
+tools:
+	./.ci/install-test-tools
+
+# --- measuring --------------------------------------------------------------------------------------
+
+bench-platform: build
+	$(CARGO) run --locked --release -p cupola-bench -- platform
