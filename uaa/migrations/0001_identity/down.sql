@@ -1,0 +1,9 @@
+DROP TABLE signing_keys;
+DROP TABLE login_failures;
+DROP TABLE revoked_tokens;
+DROP TABLE authorization_codes;
+DROP TABLE refresh_tokens;
+DROP TABLE clients;
+DROP TABLE group_members;
+DROP TABLE groups;
+DROP TABLE users;
