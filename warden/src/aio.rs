@@ -325,7 +325,8 @@ impl Events {
                 self.done = matches!(event, Event::Exited(_));
                 return Ok(Some(event));
             }
-            let mut buffer = [0; 16 * 1024];
+            // On the heap, so that the future stays small.
+            let mut buffer = vec![0; 16 * 1024];
             let doing = "tell about a process";
             match self
                 .stream

@@ -88,7 +88,7 @@ fn make_filesystem(path: &Path, inodes: u64) -> Result<()> {
                 let _ = child.wait();
                 return Err(missing("mkfs.ext4", None, "it took too long".to_owned()).into());
             }
-            None => std::thread::sleep(Duration::from_millis(2)),
+            None => crate::sys::pause(Duration::from_millis(2)),
         }
     };
     if status.success() {

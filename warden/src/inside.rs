@@ -12,6 +12,8 @@ mod spawn;
 pub(crate) use channel::{Channel, Order, Word};
 pub(crate) use house::Disk;
 pub(crate) use init::{Birthright, run};
+pub(crate) use network::plug_in;
+pub(crate) use spawn::Work;
 
 use std::{fmt, io};
 
@@ -30,7 +32,10 @@ pub(crate) trait Step<T> {
 
 impl<T, E: Into<io::Error>> Step<T> for Result<T, E> {
     fn step(self, step: impl Into<String>) -> Result<T, StepError> {
-        self.map_err(|error| StepError { step: step.into(), source: error.into() })
+        self.map_err(|error| StepError {
+            step: step.into(),
+            source: error.into(),
+        })
     }
 }
 

@@ -23,6 +23,7 @@
 
 #[cfg(feature = "tokio")]
 pub mod aio;
+mod archive;
 mod cgroup;
 mod client;
 mod container;
@@ -31,12 +32,16 @@ mod error;
 mod events;
 mod id;
 mod image;
+mod inside;
 mod launch;
 mod netlink;
 mod probe;
 mod report;
+mod seccomp;
 mod spec;
 mod stack;
+#[doc(hidden)]
+pub mod supervisor;
 mod sys;
 mod wire;
 
@@ -51,8 +56,8 @@ pub use report::{
     UnpackReport,
 };
 pub use spec::{
-    Access, Bind, ContainerSpec, DiskMode, Limits, NetworkMode, Pack, ProcessRole, ProcessSpec,
-    Stack, Unpack,
+    Access, Bind, ContainerSpec, DiskMode, Limits, Links, NetworkMode, Pack, ProcessRole,
+    ProcessSpec, Stack, Unpack,
 };
 
 /// The result of a call into this library.

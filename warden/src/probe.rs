@@ -69,7 +69,7 @@ pub fn probe(config: &DepotConfig) -> Result<Facilities> {
             let _ = child.wait();
             return Err(failed("wait for")(std::io::ErrorKind::TimedOut.into()));
         }
-        std::thread::sleep(Duration::from_millis(1));
+        crate::sys::pause(Duration::from_millis(1));
     }
     let mut said = Vec::new();
     if let Some(stdout) = child.stdout.take() {

@@ -139,17 +139,29 @@ pub enum ProcessRole {
 
 /// Place a tar archive (plain or gzip) inside, as the container's user and from within.
 ///
-/// Refused: `..`, absolute names, anything reached through a symlink that leaves the folder, hard
-/// links to outside, devices, fifos. Set-id bits are dropped.
+/// Refused: names with `..`, absolute names, symlinks that leave the folder (unless [`Links::Any`])
+/// and anything behind one, hard links to outside, devices, fifos. Set-id bits are dropped.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Unpack {
     /// Folder inside; made when it does not exist.
     pub target: PathBuf,
+    /// Which symlinks may be in it.
+    pub links: Links,
     /// Most bytes the contents may have.
     pub bytes_max: u64,
     /// Most entries.
     pub entries_max: u64,
+}
+
+/// Which symlinks an archive may have. Nothing is ever written through one that leaves the folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Links {
+    /// Only those that stay within the folder: for what a user has sent.
+    Within,
+    /// Any: for what was packed from a container, where links to the stack are usual.
+    Any,
 }
 
 /// Read a folder inside into a gzip'd tar archive, as the container's user and from within.
@@ -318,6 +330,7 @@ impl Unpack {
     pub fn into_dir(target: impl Into<PathBuf>) -> Self {
         Self {
             target: target.into(),
+            links: Links::Within,
             bytes_max: 4 << 30,
             entries_max: 200_000,
         }

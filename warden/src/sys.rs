@@ -39,3 +39,33 @@ pub(crate) fn adopt(raw: std::os::fd::RawFd) -> std::os::fd::OwnedFd {
     // SAFETY: only called on descriptors fresh out of `recvmsg`, which nobody else knows.
     unsafe { std::os::fd::OwnedFd::from_raw_fd(raw) }
 }
+
+/// Sets what a signal does, to the default or to nothing.
+pub(crate) fn set_signal(
+    signal: nix::sys::signal::Signal,
+    action: &nix::sys::signal::SigAction,
+) -> io::Result<()> {
+    debug_assert!(!matches!(
+        action.handler(),
+        nix::sys::signal::SigHandler::Handler(_)
+    ));
+    // SAFETY: no handler function is installed, so nothing runs in a signal's context.
+    unsafe { nix::sys::signal::sigaction(signal, action) }.map_err(io::Error::from)?;
+    Ok(())
+}
+
+/// Closes a descriptor for good and for all: in a forked child, which owns copies of everything,
+/// whoever holds the value there will never use it again.
+pub(crate) fn close(fd: &impl std::os::fd::AsRawFd) {
+    // SAFETY: only called in a child that never returns to the code that owns the value.
+    unsafe { libc::close(fd.as_raw_fd()) };
+}
+
+/// Waits where the kernel offers nothing to wait for.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "never called on a runtime's thread: see `aio`"
+)]
+pub(crate) fn pause(duration: std::time::Duration) {
+    std::thread::sleep(duration);
+}

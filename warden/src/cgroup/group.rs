@@ -205,7 +205,7 @@ impl Group {
                         for pid in self.members() {
                             crate::sys::kill(pid, nix::libc::SIGKILL);
                         }
-                        std::thread::sleep(pause);
+                        crate::sys::pause(pause);
                         pause = (pause * 2).min(Duration::from_millis(20));
                     }
                 }
@@ -215,6 +215,12 @@ impl Group {
     }
 
     /// The container's own folder for a controller.
+    pub(crate) fn dir_of(&self, controller: Controller) -> Option<PathBuf> {
+        self.place(controller)
+            .map(|(Place::V1(dir) | Place::V2(dir))| dir)
+    }
+
+    /// The same, and which version it is.
     pub(super) fn place(&self, controller: Controller) -> Option<Place> {
         self.hierarchies
             .place(controller)

@@ -39,9 +39,17 @@ pub(crate) enum Word {
     /// A process runs.
     Spawned { process: u32 },
     /// A process could not be started.
-    NotSpawned { process: u32, step: String, message: String },
+    NotSpawned {
+        process: u32,
+        step: String,
+        message: String,
+    },
     /// A process has ended.
-    Exited { process: u32, code: Option<i32>, signal: Option<i32> },
+    Exited {
+        process: u32,
+        code: Option<i32>,
+        signal: Option<i32>,
+    },
     /// A signal was sent, or there was nobody to send it to.
     Signalled { process: u32, reached: bool },
 }
@@ -60,17 +68,17 @@ const FDS_MAX: usize = 4;
 impl Channel {
     /// The two ends.
     pub(crate) fn pair() -> io::Result<(Self, Self)> {
-        let kind = (AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC);
+        let kind = (
+            AddressFamily::Unix,
+            SockType::SeqPacket,
+            SockFlag::SOCK_CLOEXEC,
+        );
         let (one, two) = socketpair(kind.0, kind.1, None, kind.2)?;
         Ok((Self(one), Self(two)))
     }
 
     /// Sends a message; waits when the other side is behind.
-    pub(crate) fn send<T: Serialize>(
-        &self,
-        message: &T,
-        fds: &[BorrowedFd<'_>],
-    ) -> io::Result<()> {
+    pub(crate) fn send<T: Serialize>(&self, message: &T, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
         let bytes = serde_json::to_vec(message)?;
         let raw: Vec<_> = fds.iter().map(|fd| fd.as_raw_fd()).collect();
         let rights = [ControlMessage::ScmRights(&raw)];

@@ -96,12 +96,18 @@ pub(super) fn build(launch: &Launch, disk: &Disk) -> Result<File, StepError> {
     let mut pending = Vec::new();
     if launch.spec.stack == Stack::Host {
         for path in stack::binds() {
-            let flags = TreeFlags { read_only: true, no_exec: false };
+            let flags = TreeFlags {
+                read_only: true,
+                no_exec: false,
+            };
             pending.push(Pending::open(&path, path.clone(), flags)?);
         }
     }
     for bind in &launch.spec.binds {
-        let flags = TreeFlags { read_only: bind.access == Access::ReadOnly, no_exec: false };
+        let flags = TreeFlags {
+            read_only: bind.access == Access::ReadOnly,
+            no_exec: false,
+        };
         pending.push(Pending::open(&bind.source, bind.target.clone(), flags)?);
     }
     mount_overlay(launch, &base)?;
@@ -122,8 +128,14 @@ fn writable_layer(disk: &Disk) -> Result<PathBuf, StepError> {
             let base = PathBuf::from("disk");
             let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOATIME;
             fs::create_dir(&base).step("make the disk's folder")?;
-            mount(Some(device), &base, Some("ext4"), flags, Some("noinit_itable"))
-                .step(format!("mount the disk image {}", device.display()))?;
+            mount(
+                Some(device),
+                &base,
+                Some("ext4"),
+                flags,
+                Some("noinit_itable"),
+            )
+            .step(format!("mount the disk image {}", device.display()))?;
             base
         }
     };
@@ -149,9 +161,15 @@ fn furnish(launch: &Launch, base: &Path) -> Result<(), StepError> {
     }
     chown(upper.join("home/vcap"), Some(uid), Some(uid)).step("give /home/vcap to vcap")?;
     let name = &launch.spec.hostname;
-    let address = launch.cable.as_ref().map_or("127.0.1.1".to_owned(), |c| c.inside.to_string());
-    let servers: String =
-        launch.nameservers.iter().map(|server| format!("nameserver {server}\n")).collect();
+    let address = launch
+        .cable
+        .as_ref()
+        .map_or("127.0.1.1".to_owned(), |c| c.inside.to_string());
+    let servers: String = launch
+        .nameservers
+        .iter()
+        .map(|server| format!("nameserver {server}\n"))
+        .collect();
     let files = [
         (
             "passwd",
@@ -160,7 +178,10 @@ fn furnish(launch: &Launch, base: &Path) -> Result<(), StepError> {
                  nobody:x:65534:65534::/:/bin/false\n"
             ),
         ),
-        ("group", format!("root:x:0:\nvcap:x:{uid}:\nnogroup:x:65534:\n")),
+        (
+            "group",
+            format!("root:x:0:\nvcap:x:{uid}:\nnogroup:x:65534:\n"),
+        ),
         ("hostname", format!("{name}\n")),
         (
             "hosts",
@@ -180,13 +201,22 @@ fn mount_overlay(launch: &Launch, base: &Path) -> Result<(), StepError> {
         Stack::Host => PathBuf::from("..").join(STACK),
         Stack::Dir(path) => path.clone(),
     };
-    let quoted = lower.to_string_lossy().replace('\\', "\\\\").replace(':', "\\:");
+    let quoted = lower
+        .to_string_lossy()
+        .replace('\\', "\\\\")
+        .replace(':', "\\:");
     let base = base.display();
     let options = format!("lowerdir={quoted},upperdir={base}/upper,workdir={base}/work,volatile");
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
     fs::create_dir(ROOT).step("make the root folder")?;
-    mount(Some("overlay"), ROOT, Some("overlay"), flags, Some(options.as_str()))
-        .step("mount the overlay")
+    mount(
+        Some("overlay"),
+        ROOT,
+        Some("overlay"),
+        flags,
+        Some(options.as_str()),
+    )
+    .step("mount the overlay")
 }
 
 fn move_in() -> Result<(), StepError> {
@@ -200,12 +230,21 @@ fn mount_proc() -> Result<(), StepError> {
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     ensure_folder("/proc")?;
     // Of other users' processes, which is pid 1 alone, nothing is to be seen.
-    mount(Some("proc"), "/proc", Some("proc"), flags, Some("hidepid=invisible"))
-        .step("mount /proc")?;
+    mount(
+        Some("proc"),
+        "/proc",
+        Some("proc"),
+        flags,
+        Some("hidepid=invisible"),
+    )
+    .step("mount /proc")?;
     for name in READ_ONLY {
         let path = Path::new("/proc").join(name);
         if path.is_dir() {
-            let flags = TreeFlags { read_only: true, no_exec: true };
+            let flags = TreeFlags {
+                read_only: true,
+                no_exec: true,
+            };
             Pending::open(&path, path.clone(), flags)?.place()?;
         }
     }
@@ -216,13 +255,19 @@ fn mount_proc() -> Result<(), StepError> {
 fn mask_proc() -> Result<(), StepError> {
     for name in MASKED {
         let path = Path::new("/proc").join(name);
-        let Ok(meta) = fs::symlink_metadata(&path) else { continue };
+        let Ok(meta) = fs::symlink_metadata(&path) else {
+            continue;
+        };
         if meta.is_dir() {
-            let flags = MsFlags::MS_RDONLY
-                | MsFlags::MS_NOSUID
-                | MsFlags::MS_NODEV
-                | MsFlags::MS_NOEXEC;
-            mount(Some("tmpfs"), &path, Some("tmpfs"), flags, Some("size=0,mode=755"))
+            let flags =
+                MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+            mount(
+                Some("tmpfs"),
+                &path,
+                Some("tmpfs"),
+                flags,
+                Some("size=4k,mode=755"),
+            )
         } else {
             mount(Some("/dev/null"), &path, NONE, MsFlags::MS_BIND, NONE)
         }
@@ -239,8 +284,13 @@ fn mount_dev(launch: &Launch) -> Result<(), StepError> {
     let mask = nix::sys::stat::umask(Mode::empty());
     let made = DEVICES.iter().try_for_each(|(name, major, minor)| {
         let path = Path::new("/dev").join(name);
-        mknod(&path, SFlag::S_IFCHR, Mode::from_bits_truncate(0o666), makedev(*major, *minor))
-            .step(format!("make {}", path.display()))
+        mknod(
+            &path,
+            SFlag::S_IFCHR,
+            Mode::from_bits_truncate(0o666),
+            makedev(*major, *minor),
+        )
+        .step(format!("make {}", path.display()))
     });
     nix::sys::stat::umask(mask);
     made?;
@@ -248,13 +298,25 @@ fn mount_dev(launch: &Launch) -> Result<(), StepError> {
         fs::create_dir(Path::new("/dev").join(name)).step(format!("make /dev/{name}"))?;
     }
     let options = "newinstance,ptmxmode=0666,mode=0620,max=64";
-    mount(Some("devpts"), "/dev/pts", Some("devpts"), flags, Some(options))
-        .step("mount /dev/pts")?;
+    mount(
+        Some("devpts"),
+        "/dev/pts",
+        Some("devpts"),
+        flags,
+        Some(options),
+    )
+    .step("mount /dev/pts")?;
     let size = launch.spec.limits.shm_bytes;
     let options = format!("mode=1777,size={size},nr_inodes=16384");
     let flags = flags | MsFlags::MS_NODEV;
-    mount(Some("shm"), "/dev/shm", Some("tmpfs"), flags, Some(options.as_str()))
-        .step("mount /dev/shm")?;
+    mount(
+        Some("shm"),
+        "/dev/shm",
+        Some("tmpfs"),
+        flags,
+        Some(options.as_str()),
+    )
+    .step("mount /dev/shm")?;
     let links = [
         ("pts/ptmx", "ptmx"),
         ("/proc/self/fd", "fd"),
@@ -284,7 +346,11 @@ impl Pending {
         let step = || format!("bind {}", source.display());
         let is_folder = fs::metadata(source).step(step())?.is_dir();
         let tree = sys::clone_tree(source, flags).step(step())?;
-        Ok(Self { tree, target, is_folder })
+        Ok(Self {
+            tree,
+            target,
+            is_folder,
+        })
     }
 
     /// Puts it in place in the current root; makes the target when it does not exist.

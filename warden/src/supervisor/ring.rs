@@ -15,6 +15,9 @@ pub(super) struct Ring {
     capacity: usize,
 }
 
+/// A run of bytes of one stream, in two halves when the buffer wraps.
+pub(super) type Piece<'a> = (Stream, (&'a [u8], &'a [u8]));
+
 /// Runs are remembered too: this many bytes of capacity are reckoned for each.
 const RUN_COST: usize = 16;
 
@@ -23,7 +26,12 @@ const RUN_COST: usize = 16;
 impl Ring {
     pub(super) fn new(capacity: usize) -> Self {
         // Memory is taken as output comes, not before.
-        Self { bytes: VecDeque::new(), runs: VecDeque::new(), first: 0, capacity }
+        Self {
+            bytes: VecDeque::new(),
+            runs: VecDeque::new(),
+            first: 0,
+            capacity,
+        }
     }
 
     /// The number the next byte will have: how many were ever written.
@@ -39,7 +47,8 @@ impl Ring {
     /// How many bytes can come before the byte numbered `seq` is dropped.
     pub(super) fn room_before(&self, seq: u64) -> usize {
         let unread = usize::try_from(self.end().saturating_sub(seq)).unwrap_or(usize::MAX);
-        self.capacity.saturating_sub(unread + self.runs.len() * RUN_COST)
+        self.capacity
+            .saturating_sub(unread + self.runs.len() * RUN_COST)
     }
 
     /// Adds output; returns how many old bytes were dropped for it.
@@ -65,7 +74,7 @@ impl Ring {
     }
 
     /// The bytes from `seq` on that are one run, at most `limit`: stream and two halves.
-    pub(super) fn read(&self, seq: u64, limit: usize) -> Option<(Stream, (&[u8], &[u8]))> {
+    pub(super) fn read(&self, seq: u64, limit: usize) -> Option<Piece<'_>> {
         let mut skip = usize::try_from(seq.checked_sub(self.first)?).ok()?;
         let mut start = 0;
         for (stream, length) in &self.runs {
@@ -87,20 +96,15 @@ impl Ring {
         None
     }
 
-    /// Gives up everything that is kept, and its memory.
-    pub(super) fn forget(&mut self) {
-        self.drop_oldest(usize::MAX);
-        self.bytes = VecDeque::new();
-        self.runs = VecDeque::new();
-    }
-
     fn drop_oldest(&mut self, count: usize) {
         let count = count.min(self.bytes.len());
         self.bytes.drain(..count);
         self.first += count as u64;
         let mut left = count;
         while left > 0 {
-            let Some((_, length)) = self.runs.front_mut() else { break };
+            let Some((_, length)) = self.runs.front_mut() else {
+                break;
+            };
             if *length > left {
                 *length -= left;
                 break;
@@ -154,7 +158,14 @@ mod tests {
     fn alternating_streams_do_not_grow_without_bound() {
         let mut ring = Ring::new(4096);
         for turn in 0..100_000 {
-            ring.push(if turn % 2 == 0 { Stream::Out } else { Stream::Err }, b"x");
+            ring.push(
+                if turn % 2 == 0 {
+                    Stream::Out
+                } else {
+                    Stream::Err
+                },
+                b"x",
+            );
         }
         assert!(ring.runs.len() * RUN_COST <= 4096 + RUN_COST);
     }

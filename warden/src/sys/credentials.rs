@@ -83,14 +83,6 @@ pub(crate) fn filter_syscalls(filter: &Filter) -> io::Result<()> {
     check(unsafe { libc::syscall(libc::SYS_seccomp, mode, 0, &raw const program) }).map(drop)
 }
 
-/// The value of a line like `CapEff:\t000001ffffffffff` of `/proc/<pid>/status`.
-pub(crate) fn parse_capability_mask(status: &str, name: &str) -> Option<u64> {
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
-    u64::from_str_radix(line.trim(), 16).ok()
-}
-
 fn prctl(option: i32, a: libc::c_ulong, b: libc::c_ulong) -> io::Result<()> {
     let zero: libc::c_ulong = 0;
     // SAFETY: all options used here take plain numbers.

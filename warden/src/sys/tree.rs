@@ -10,13 +10,7 @@ use std::{
     path::Path,
 };
 
-use nix::{
-    dir::Dir,
-    errno::Errno,
-    fcntl::{AtFlags, OFlag},
-    sys::stat::Mode,
-    unistd::UnlinkatFlags,
-};
+use nix::{dir::Dir, errno::Errno, fcntl::OFlag, sys::stat::Mode, unistd::UnlinkatFlags};
 
 use super::check;
 
@@ -120,6 +114,3 @@ fn empty(
         }
     }
 }
-
-/// Follows no link when asking about a file.
-pub(crate) const NO_FOLLOW: AtFlags = AtFlags::AT_SYMLINK_NOFOLLOW;
