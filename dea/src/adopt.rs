@@ -5,6 +5,7 @@
 //! lost snapshot loses no app.
 
 use std::collections::HashMap;
+use std::net::SocketAddrV4;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -103,7 +104,12 @@ impl Adopted {
     fn add(&mut self, dea: &Shared, instance: Instance, found: Found) {
         let since = instance.state_since();
         let (mut instance, saved) = instance.resumed();
-        if let Found::Alive { .. } = found {
+        if let Found::Alive { container, .. } = &found {
+            let port = dea.config.containers.port;
+            let address = container
+                .address()
+                .map(|address| SocketAddrV4::new(address, port));
+            instance.endpoint = instance.endpoint.or(address);
             use InstanceState::{Evacuating, Running, Starting};
             let state = match saved {
                 Running | Evacuating => saved,

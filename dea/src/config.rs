@@ -87,13 +87,13 @@ pub struct Config {
     pub log_bytes_per_second: u32,
 
     /// The section `[dea.containers]`.
-    pub containers: Containers,
+    pub containers: ContainerConfig,
 }
 
 /// How instances are contained.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Containers {
+pub struct ContainerConfig {
     /// The `cupola-warden` executable; default beside the running one.
     pub supervisor: Option<PathBuf>,
     /// First letters of everything that containers leave on the host (interfaces, cgroups).
@@ -154,12 +154,12 @@ impl Default for Config {
             keep_unused_droplets: Duration::from_secs(600),
             log_lines_per_second: 500,
             log_bytes_per_second: 1024 * 1024,
-            containers: Containers::default(),
+            containers: ContainerConfig::default(),
         }
     }
 }
 
-impl Default for Containers {
+impl Default for ContainerConfig {
     fn default() -> Self {
         Self {
             supervisor: None,

@@ -54,6 +54,10 @@ pub(crate) fn check(config: &Config, order: &StartInstance) -> Result<(), Refuse
     if let Err(error) = environment::check(order) {
         return invalid(error.to_string());
     }
+    if !order.egress_network_rules.is_empty() {
+        // An isolated container reaches nothing but its host: narrower than any rule.
+        tracing::debug!(app.guid = %order.droplet, "egress rules open nothing here");
+    }
     if stack(config, &order.stack).is_none() {
         return refused(
             Refusal::NoStack,

@@ -43,5 +43,5 @@ mod routes;
 mod snapshot;
 mod start_command;
 
-pub use config::{Config, Containers, DiskLimit};
+pub use config::{Config, ContainerConfig, DiskLimit};
 pub use room::{Room, build};

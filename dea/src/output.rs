@@ -152,7 +152,8 @@ impl Carrier {
         let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(1));
         let mut failures = 0;
         loop {
-            let error = match process.attach(carrying.next_seq).await {
+            let before = carrying.next_seq;
+            let error = match process.attach(before).await {
                 Ok(mut events) => match Box::pin(carrying.follow(&mut events)).await {
                     Ok(departure) => return departure,
                     Err(error) => error,
@@ -160,6 +161,10 @@ impl Carrier {
                 Err(error) => error,
             };
             let over = matches!(error, WardenError::Lost { .. } | WardenError::Unknown(_));
+            if carrying.next_seq > before {
+                failures = 0;
+                backoff.reset();
+            }
             failures += 1;
             if over || failures > REATTACH_ATTEMPTS {
                 warn!(instance.guid = %guid, %error, "an instance's supervisor is gone");
