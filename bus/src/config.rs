@@ -52,6 +52,10 @@ pub struct Limits {
     /// How often a silent client is pinged. Default 2 min.
     #[serde(deserialize_with = "units::duration")]
     pub ping_interval: Duration,
+    /// When a new client is pinged first, to measure the round trip; never later than
+    /// `ping_interval`. Default 2 s.
+    #[serde(deserialize_with = "units::duration")]
+    pub first_ping: Duration,
     /// Unanswered pings after which a client is given up. Default 2.
     pub ping_max: u32,
     /// How long a write may make no progress. Default 10 s.
@@ -156,6 +160,7 @@ impl Default for Limits {
             max_connections: 65_536,
             max_subscriptions: 0,
             ping_interval: Duration::from_secs(120),
+            first_ping: Duration::from_secs(2),
             ping_max: 2,
             write_deadline: Duration::from_secs(10),
             auth_timeout: Duration::from_secs(2),

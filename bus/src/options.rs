@@ -132,6 +132,11 @@ impl Options {
             "ping_max" => {
                 limits.ping_max = u32::try_from(field.count()?).unwrap_or(u32::MAX);
             }
+            "disable_short_first_ping" => {
+                if field.boolean()? {
+                    limits.first_ping = std::time::Duration::MAX;
+                }
+            }
             "write_deadline" => limits.write_deadline = field.duration()?,
             "pid_file" | "pidfile" => self.pid_file = Some(field.text()?.into()),
             "ports_file_dir" => self.ports_file_dir = Some(field.text()?.into()),
@@ -155,7 +160,7 @@ impl Options {
 }
 
 /// Settings without a meaning for a broker that keeps nothing and speaks one protocol.
-const IGNORED: [&str; 30] = [
+const IGNORED: [&str; 29] = [
     "jetstream",
     "store_dir",
     "leaf",
@@ -182,7 +187,6 @@ const IGNORED: [&str; 30] = [
     "syslog",
     "remote_syslog",
     "http_base_path",
-    "disable_short_first_ping",
     "max_traced_msg",
     "system",
     "no_header_support",

@@ -34,8 +34,6 @@ use crate::protocol::frame;
 use command::{Break, Talk};
 pub(crate) use end::End;
 
-/// The first ping comes early, as clients and operators like to know the round trip.
-const FIRST_PING: Duration = Duration::from_secs(2);
 /// How long the last words to a client may take to get onto the wire.
 const FAREWELL: Duration = Duration::from_secs(1);
 /// How long what a refused client still sends is read, so that it hears why (closing a socket with
@@ -114,7 +112,7 @@ impl Session {
         });
         let now = Instant::now();
         let auth_until = required.then(|| now + limits.auth_timeout);
-        let next_ping = now + FIRST_PING.min(limits.ping_interval);
+        let next_ping = now + limits.first_ping.min(limits.ping_interval);
         let mut talk = Talk::new(Arc::clone(&client), Arc::clone(&hub));
         if let Some(identity) = hub.users.no_auth() {
             talk.become_user(Arc::clone(identity));

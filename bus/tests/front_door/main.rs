@@ -1,0 +1,12 @@
+//! The broker through its front door: real sockets, raw and with the official client.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod auth;
+mod crowd;
+mod limits;
+mod official_client;
+mod program;
+mod protocol;
+mod queues;
+mod slow;
+mod support;

@@ -1,0 +1,88 @@
+//! One who does not read is cut off, and nobody else notices.
+
+use std::time::{Duration, Instant};
+
+use super::support::{PATIENCE, QUIET, broker, eventually};
+
+#[tokio::test]
+async fn too_much_pending_is_cut_off_without_stalling_others() {
+    let broker = broker(serde_json::json!({ "limits": { "max_pending": "2MiB" } })).await;
+    let mut stuck = broker.greeted(QUIET).await;
+    stuck.send("SUB flood 1\r\n").await;
+    stuck.sync().await;
+    let mut healthy = broker.greeted(QUIET).await;
+    healthy.send("SUB flood 1\r\n").await;
+    healthy.sync().await;
+    let mut publisher = broker.greeted(QUIET).await;
+    let body = "x".repeat(8000);
+    let started = Instant::now();
+    // 32 MB: far more than sockets hold.
+    for _ in 0..4000 {
+        publisher
+            .send(format!("PUB flood 8000\r\n{body}\r\n"))
+            .await;
+        healthy.expect("MSG flood 1 8000\r\n").await;
+        assert_eq!(healthy.bytes(8002).await.len(), 8002);
+    }
+    assert!(started.elapsed() < PATIENCE);
+    eventually("the stuck one is cut off", || {
+        broker.handle.stats().connections == 2
+    })
+    .await;
+    assert_eq!(broker.handle.stats().slow_consumers, 1);
+    assert_eq!(broker.handle.stats().subscriptions.len, 1);
+    drop(stuck);
+}
+
+#[tokio::test]
+async fn a_socket_that_takes_nothing_is_cut_off_at_the_deadline() {
+    let broker = broker(serde_json::json!({ "limits": { "write_deadline": "300ms" } })).await;
+    let mut stuck = broker.greeted(QUIET).await;
+    stuck.send("SUB flood 1\r\n").await;
+    stuck.sync().await;
+    let mut publisher = broker.greeted(QUIET).await;
+    let body = "x".repeat(100_000);
+    for _ in 0..150 {
+        publisher
+            .send(format!("PUB flood 100000\r\n{body}\r\n"))
+            .await;
+    }
+    publisher.sync().await;
+    eventually("the stuck one is cut off", || {
+        broker.handle.stats().connections == 1
+    })
+    .await;
+    assert_eq!(broker.handle.stats().slow_consumers, 1);
+    publisher.sync().await;
+}
+
+#[tokio::test]
+async fn one_who_is_slow_but_reads_loses_nothing() {
+    // The publisher is held back a little instead.
+    let broker = broker(serde_json::json!({ "limits": { "max_pending": "8MiB" } })).await;
+    let mut slow = broker.greeted(QUIET).await;
+    slow.send("SUB flood 1\r\n").await;
+    slow.sync().await;
+    let mut publisher = broker.greeted(QUIET).await;
+    const COUNT: usize = 3000;
+    let sending = tokio::spawn(async move {
+        for n in 0..COUNT {
+            publisher
+                .send(format!("PUB flood 8000\r\n{n:08000}\r\n"))
+                .await;
+        }
+        publisher.sync().await;
+    });
+    for n in 0..COUNT {
+        let (_, _, _, body) = slow.message().await;
+        assert_eq!(
+            String::from_utf8(body).unwrap().parse::<usize>().unwrap(),
+            n
+        );
+        if n % 100 == 0 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+    sending.await.unwrap();
+    assert_eq!(broker.handle.stats().slow_consumers, 0);
+}

@@ -1,0 +1,192 @@
+//! A broker of the test's own, and a client that says exactly what it is told.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use cupola_bus::{Config, Handle, Listeners, build};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// Longer than anything here takes on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// The CONNECT of most tests.
+pub(crate) const QUIET: &str = "CONNECT {\"verbose\":false,\"pedantic\":false}\r\n";
+/// The same, for one who understands headers and wants to hear that nobody listens.
+pub(crate) const MODERN: &str =
+    "CONNECT {\"verbose\":false,\"pedantic\":false,\"headers\":true,\"no_responders\":true}\r\n";
+
+pub(crate) struct TestBroker {
+    pub(crate) address: SocketAddr,
+    pub(crate) monitor: Option<SocketAddr>,
+    pub(crate) handle: Handle,
+    pub(crate) running: tokio::task::JoinHandle<Result<(), cupola_bus::RunError>>,
+    pub(crate) shutdown: CancellationToken,
+    _stop: DropGuard,
+}
+
+/// Starts a broker from the JSON of its configuration, on a port of its own.
+pub(crate) async fn broker(config: serde_json::Value) -> TestBroker {
+    let mut config: Config = serde_json::from_value(config).unwrap();
+    config.listen = "127.0.0.1:0".parse().unwrap();
+    config.workers = config.workers.or(Some(2));
+    // Its time would be anywhere in a test; those about pings set the interval, which wins.
+    config.limits.first_ping = Duration::from_secs(3600);
+    let broker = build(config, Listeners::default()).await.unwrap();
+    let shutdown = CancellationToken::new();
+    TestBroker {
+        address: broker.client_address().unwrap(),
+        monitor: broker.monitor_address(),
+        handle: broker.handle(),
+        running: tokio::spawn(broker.run(shutdown.clone())),
+        shutdown: shutdown.clone(),
+        _stop: shutdown.drop_guard(),
+    }
+}
+
+/// A broker with defaults.
+pub(crate) async fn plain() -> TestBroker {
+    broker(serde_json::json!({})).await
+}
+
+impl TestBroker {
+    /// A raw connection that has read INFO.
+    pub(crate) async fn raw(&self) -> Raw {
+        Raw::dial(self.address).await
+    }
+
+    /// A raw connection that has said `hello` and been heard.
+    pub(crate) async fn greeted(&self, hello: &str) -> Raw {
+        let mut raw = self.raw().await;
+        raw.send(hello).await;
+        raw.sync().await;
+        raw
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("nats://{}", self.address)
+    }
+}
+
+/// Waits until `condition` holds.
+pub(crate) async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "never happened: {what}"
+        );
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// A connection without a client library.
+pub(crate) struct Raw {
+    pub(crate) socket: TcpStream,
+    unread: Vec<u8>,
+    pub(crate) info: serde_json::Value,
+}
+
+impl Raw {
+    pub(crate) async fn dial(address: SocketAddr) -> Self {
+        let socket = TcpStream::connect(address).await.unwrap();
+        socket.set_nodelay(true).unwrap();
+        let mut raw = Raw {
+            socket,
+            unread: Vec::new(),
+            info: serde_json::Value::Null,
+        };
+        let line = raw.line().await;
+        raw.info = serde_json::from_str(line.strip_prefix("INFO ").unwrap()).unwrap();
+        raw
+    }
+
+    pub(crate) async fn send(&mut self, text: impl AsRef<[u8]>) {
+        self.socket.write_all(text.as_ref()).await.unwrap();
+    }
+
+    /// Reads exactly this.
+    #[track_caller]
+    pub(crate) fn expect<'a>(
+        &'a mut self,
+        wanted: &'a str,
+    ) -> impl std::future::Future<Output = ()> + 'a {
+        let caller = std::panic::Location::caller();
+        async move {
+            let mut got = Vec::new();
+            while got.len() < wanted.len() {
+                let Some(byte) = self.byte().await else { break };
+                got.push(byte);
+                if !wanted.as_bytes().starts_with(&got) {
+                    // What follows helps to understand.
+                    let rest = tokio::time::timeout(Duration::from_millis(50), self.line()).await;
+                    got.extend(rest.unwrap_or_default().into_bytes());
+                    break;
+                }
+            }
+            assert_eq!(String::from_utf8_lossy(&got), wanted, "at {caller}");
+        }
+    }
+
+    /// All that was sent so far has been handled, and nothing has come of it.
+    pub(crate) async fn sync(&mut self) {
+        self.send("PING\r\n").await;
+        self.expect("PONG\r\n").await;
+    }
+
+    /// The connection ends, after exactly `last`.
+    pub(crate) async fn ends_with(&mut self, last: &str) {
+        self.expect(last).await;
+        let next = self.byte().await;
+        assert_eq!(next.map(char::from), None, "more came");
+    }
+
+    /// The next line, without its end.
+    pub(crate) async fn line(&mut self) -> String {
+        let mut line = Vec::new();
+        while let Some(byte) = self.byte().await {
+            match byte {
+                b'\n' => break,
+                b'\r' => {}
+                byte => line.push(byte),
+            }
+        }
+        String::from_utf8_lossy(&line).into_owned()
+    }
+
+    pub(crate) async fn bytes(&mut self, count: usize) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(count);
+        while bytes.len() < count {
+            bytes.push(self.byte().await.expect("the connection has ended"));
+        }
+        bytes
+    }
+
+    /// The next message: subject, sid, reply and payload.
+    pub(crate) async fn message(&mut self) -> (String, String, Option<String>, Vec<u8>) {
+        let line = self.line().await;
+        let words: Vec<&str> = line.split(' ').collect();
+        let (reply, size) = match words[..] {
+            ["MSG", _, _, size] => (None, size),
+            ["MSG", _, _, reply, size] => (Some(reply.to_owned()), size),
+            _ => panic!("no message: {line:?}"),
+        };
+        let mut body = self.bytes(size.parse::<usize>().unwrap() + 2).await;
+        assert_eq!(body.split_off(body.len() - 2), b"\r\n");
+        (words[1].to_owned(), words[2].to_owned(), reply, body)
+    }
+
+    async fn byte(&mut self) -> Option<u8> {
+        if self.unread.is_empty() {
+            let mut buffer = vec![0; 64 << 10];
+            let count = tokio::time::timeout(PATIENCE, self.socket.read(&mut buffer))
+                .await
+                .expect("nothing came in time")
+                .unwrap_or(0);
+            buffer.truncate(count);
+            buffer.reverse();
+            self.unread = buffer;
+        }
+        self.unread.pop()
+    }
+}
