@@ -34,4 +34,5 @@ mod state;
 mod token;
 
 pub use config::{AutoApprove, Config, FirstAdmin, Lockout, SeedClient};
+pub use model::MIGRATIONS;
 pub use room::{Room, build};

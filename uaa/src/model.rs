@@ -21,7 +21,7 @@ fn all() -> EmbeddedMigrations {
 }
 
 /// The schema of this room's database.
-pub(crate) const MIGRATIONS: Migrations = Migrations::new(all);
+pub const MIGRATIONS: Migrations = Migrations::new(all);
 
 /// Under which id a bearer secret (refresh token, code) is kept: its digest, so that who reads
 /// the table cannot use it. The secrets are random, so an unsalted digest is enough.

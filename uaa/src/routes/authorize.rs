@@ -24,9 +24,11 @@ const VALIDITY: TimeDelta = TimeDelta::minutes(5);
 const MAX_CHALLENGE: usize = 128;
 
 pub(super) fn configure(config: &mut ServiceConfig) {
-    config
-        .route("/oauth/authorize", web::get().to(by_query))
-        .route("/oauth/authorize", web::post().to(by_form));
+    config.service(
+        web::resource("/oauth/authorize")
+            .route(web::get().to(by_query))
+            .route(web::post().to(by_form)),
+    );
 }
 
 async fn by_query(

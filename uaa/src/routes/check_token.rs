@@ -12,8 +12,8 @@ use crate::state::Uaa;
 
 pub(super) fn configure(config: &mut ServiceConfig) {
     config
-        .route("/check_token", web::post().to(check_token))
-        .route("/introspect", web::post().to(introspect));
+        .service(web::resource("/check_token").route(web::post().to(check_token)))
+        .service(web::resource("/introspect").route(web::post().to(introspect)));
 }
 
 /// The claims of a live token; refuses a dead one.

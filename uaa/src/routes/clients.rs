@@ -32,12 +32,18 @@ const GRANTS: &[&str] = &[
 
 pub(super) fn configure(config: &mut ServiceConfig) {
     config
-        .route("/oauth/clients", web::get().to(list))
-        .route("/oauth/clients", web::post().to(create))
-        .route("/oauth/clients/{id}", web::get().to(get))
-        .route("/oauth/clients/{id}", web::put().to(update))
-        .route("/oauth/clients/{id}", web::delete().to(delete))
-        .route("/oauth/clients/{id}/secret", web::put().to(change_secret));
+        .service(
+            web::resource("/oauth/clients")
+                .route(web::get().to(list))
+                .route(web::post().to(create)),
+        )
+        .service(
+            web::resource("/oauth/clients/{id}")
+                .route(web::get().to(get))
+                .route(web::put().to(update))
+                .route(web::delete().to(delete)),
+        )
+        .service(web::resource("/oauth/clients/{id}/secret").route(web::put().to(change_secret)));
 }
 
 /// A client to be made or changed.

@@ -25,16 +25,24 @@ const MAX_NAME: usize = 255;
 
 pub(super) fn configure(config: &mut ServiceConfig) {
     config
-        .route("/Groups", web::get().to(list))
-        .route("/Groups", web::post().to(create))
-        .route("/Groups/{id}", web::get().to(get))
-        .route("/Groups/{id}", web::put().to(update))
-        .route("/Groups/{id}", web::delete().to(delete))
-        .route("/Groups/{id}/members", web::get().to(members))
-        .route("/Groups/{id}/members", web::post().to(add_member))
-        .route(
-            "/Groups/{id}/members/{member}",
-            web::delete().to(remove_member),
+        .service(
+            web::resource("/Groups")
+                .route(web::get().to(list))
+                .route(web::post().to(create)),
+        )
+        .service(
+            web::resource("/Groups/{id}")
+                .route(web::get().to(get))
+                .route(web::put().to(update))
+                .route(web::delete().to(delete)),
+        )
+        .service(
+            web::resource("/Groups/{id}/members")
+                .route(web::get().to(members))
+                .route(web::post().to(add_member)),
+        )
+        .service(
+            web::resource("/Groups/{id}/members/{member}").route(web::delete().to(remove_member)),
         );
 }
 

@@ -8,16 +8,13 @@ use crate::state::Uaa;
 
 pub(super) fn configure(config: &mut ServiceConfig) {
     config
-        .route("/info", web::get().to(info))
-        .route("/login", web::get().to(info))
-        .route("/healthz", web::get().to(healthz))
-        .route(
-            "/.well-known/openid-configuration",
-            web::get().to(discovery),
-        )
-        .route(
-            "/oauth/token/.well-known/openid-configuration",
-            web::get().to(discovery),
+        .service(web::resource("/info").route(web::get().to(info)))
+        .service(web::resource("/login").route(web::get().to(info)))
+        .service(web::resource("/healthz").route(web::get().to(healthz)))
+        .service(web::resource("/.well-known/openid-configuration").route(web::get().to(discovery)))
+        .service(
+            web::resource("/oauth/token/.well-known/openid-configuration")
+                .route(web::get().to(discovery)),
         );
 }
 

@@ -11,8 +11,8 @@ use crate::state::Uaa;
 
 pub(super) fn configure(config: &mut ServiceConfig) {
     config
-        .route("/token_keys", web::get().to(token_keys))
-        .route("/token_key", web::get().to(token_key));
+        .service(web::resource("/token_keys").route(web::get().to(token_keys)))
+        .service(web::resource("/token_key").route(web::get().to(token_key)));
 }
 
 /// Every key that a live token may have been signed with.

@@ -12,22 +12,22 @@ use crate::state::Uaa;
 
 pub(super) fn configure(config: &mut ServiceConfig) {
     config
-        .route(
-            "/oauth/token/revoke/user/{id}/client/{client}",
-            web::get().to(user_with_client),
+        .service(
+            web::resource("/oauth/token/revoke/user/{id}/client/{client}")
+                .route(web::get().to(user_with_client))
+                .route(web::delete().to(user_with_client)),
         )
-        .route(
-            "/oauth/token/revoke/user/{id}/client/{client}",
-            web::delete().to(user_with_client),
+        .service(
+            web::resource("/oauth/token/revoke/user/{id}")
+                .route(web::get().to(of_user))
+                .route(web::delete().to(of_user)),
         )
-        .route("/oauth/token/revoke/user/{id}", web::get().to(of_user))
-        .route("/oauth/token/revoke/user/{id}", web::delete().to(of_user))
-        .route("/oauth/token/revoke/client/{id}", web::get().to(of_client))
-        .route(
-            "/oauth/token/revoke/client/{id}",
-            web::delete().to(of_client),
+        .service(
+            web::resource("/oauth/token/revoke/client/{id}")
+                .route(web::get().to(of_client))
+                .route(web::delete().to(of_client)),
         )
-        .route("/oauth/token/revoke/{jti}", web::delete().to(one));
+        .service(web::resource("/oauth/token/revoke/{jti}").route(web::delete().to(one)));
 }
 
 /// Ends one token: the caller's own access token, a refresh token of his, or any for an operator.

@@ -11,7 +11,7 @@ use crate::refusal::Refusal;
 use crate::state::Uaa;
 
 pub(super) fn configure(config: &mut ServiceConfig) {
-    config.route("/oauth/token", web::post().to(token));
+    config.service(web::resource("/oauth/token").route(web::post().to(token)));
 }
 
 /// Grants tokens. Everything comes in the form; of the query only `login_hint` is read, so that

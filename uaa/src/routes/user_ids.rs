@@ -15,7 +15,7 @@ use crate::state::Uaa;
 const ATTRIBUTES: &[&str] = &["id", "username", "origin"];
 
 pub(super) fn configure(config: &mut ServiceConfig) {
-    config.route("/ids/Users", web::get().to(list));
+    config.service(web::resource("/ids/Users").route(web::get().to(list)));
 }
 
 async fn list(

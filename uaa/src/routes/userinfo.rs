@@ -8,9 +8,11 @@ use crate::refusal::Refusal;
 use crate::token::userinfo;
 
 pub(super) fn configure(config: &mut ServiceConfig) {
-    config
-        .route("/userinfo", web::get().to(whoami))
-        .route("/userinfo", web::post().to(whoami));
+    config.service(
+        web::resource("/userinfo")
+            .route(web::get().to(whoami))
+            .route(web::post().to(whoami)),
+    );
 }
 
 async fn whoami(caller: Caller) -> Result<HttpResponse, Refusal> {

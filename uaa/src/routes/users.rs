@@ -22,13 +22,19 @@ use crate::state::Uaa;
 
 pub(super) fn configure(config: &mut ServiceConfig) {
     config
-        .route("/Users", web::get().to(list))
-        .route("/Users", web::post().to(create))
-        .route("/Users/{id}", web::get().to(get))
-        .route("/Users/{id}", web::put().to(update))
-        .route("/Users/{id}", web::delete().to(delete))
-        .route("/Users/{id}/status", web::patch().to(status))
-        .route("/Users/{id}/password", web::put().to(password::change));
+        .service(
+            web::resource("/Users")
+                .route(web::get().to(list))
+                .route(web::post().to(create)),
+        )
+        .service(
+            web::resource("/Users/{id}")
+                .route(web::get().to(get))
+                .route(web::put().to(update))
+                .route(web::delete().to(delete)),
+        )
+        .service(web::resource("/Users/{id}/status").route(web::patch().to(status)))
+        .service(web::resource("/Users/{id}/password").route(web::put().to(password::change)));
 }
 
 async fn list(
