@@ -7,4 +7,8 @@
     reason = "tests may panic, print what they counted, and pace the load they make"
 )]
 
+mod kill;
+mod life;
+mod refusals;
+mod samples;
 mod start_and_stop;

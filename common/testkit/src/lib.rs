@@ -20,6 +20,7 @@
 mod cup;
 mod http;
 mod leftovers;
+mod nats_server;
 mod platform;
 mod programs;
 mod wait;
@@ -27,6 +28,7 @@ mod wait;
 pub use cup::{Cup, Ran};
 pub use http::{Answer, HttpRequest, request};
 pub use leftovers::Leftovers;
+pub use nats_server::on_nats_server;
 pub use platform::{Options, Platform, RoleStatus};
 pub use programs::{example, program, workspace_root};
 pub use wait::{eventually, until};

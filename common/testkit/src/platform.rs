@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::cup::{Cup, Ran};
 use crate::http::{Answer, HttpRequest, request};
+use crate::nats_server::{NatsServer, on_nats_server};
 use crate::programs::program;
 use crate::wait::until;
 
@@ -36,6 +37,7 @@ pub struct Platform {
     process: Option<Child>,
     options: Options,
     cup: Cup,
+    nats_server: Option<NatsServer>,
     /// Time from the start of the process until it said that it is ready.
     pub ready_after: Duration,
 }
@@ -76,6 +78,7 @@ impl Platform {
             std::fs::write(folder.path().join("data/cupola.toml"), &options.settings).unwrap();
         }
         let mut platform = Self {
+            nats_server: on_nats_server().then(|| NatsServer::start(&folder.path().join("data"))),
             folder,
             process: None,
             options,
@@ -94,11 +97,16 @@ impl Platform {
         let output = self.folder.path().join("up.log");
         let log = File::create(&output).unwrap();
         let begun = Instant::now();
+        let bus = self
+            .nats_server
+            .as_ref()
+            .map(|server| ["--bus-url".to_owned(), server.url()]);
         let child = Command::new(program("cupola"))
             .args(["up", "--data-dir"])
             .arg(self.data_dir())
             .args(["--http", "127.0.0.1:0"])
             .args(&self.options.flags)
+            .args(bus.into_iter().flatten())
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -167,6 +175,11 @@ impl Platform {
     #[must_use]
     pub fn logs(&self) -> String {
         let mut files = vec![self.folder.path().join("up.log")];
+        files.extend(
+            self.nats_server
+                .as_ref()
+                .map(|server| server.log().to_owned()),
+        );
         if let Ok(entries) = std::fs::read_dir(self.data_dir().join("log")) {
             files.extend(entries.flatten().map(|entry| entry.path()));
         }
@@ -250,7 +263,13 @@ impl Platform {
     ///
     /// # Panics
     /// When it does not come back.
-    pub fn kill_role(&self, role: &str) {
+    pub fn kill_role(&mut self, role: &str) {
+        if role == "bus"
+            && let Some(server) = &mut self.nats_server
+        {
+            server.kill_and_restart();
+            return;
+        }
         let before = self.role(role);
         kill(
             Pid::from_raw(before.pid.expect("the role is down")),
@@ -336,6 +355,17 @@ impl Platform {
         answer.unwrap_or_else(|| {
             panic!("{app}{path} never answers {status}:\n{}", self.logs());
         })
+    }
+
+    /// The roles that this platform runs, in starting order.
+    #[must_use]
+    pub fn roles(&self) -> Vec<String> {
+        let status: Value = serde_json::from_str(&self.cupola(&["status", "--json"])).unwrap();
+        let roles = status["roles"].as_array().unwrap();
+        roles
+            .iter()
+            .map(|role| role["role"].as_str().unwrap().to_owned())
+            .collect()
     }
 
     /// A file in the folder above the data folder, for a test's own use.
