@@ -9,8 +9,8 @@ use http::header::{
 
 /// What identifies one version of a file.
 ///
-/// A droplet is unpacked with the time of its staging on every file, so that the time and the size name
-/// a version, the same one on every instance.
+/// A droplet is unpacked with the time of its staging on every file, so that the time and the size
+/// name a version, the same one on every instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Version {
     /// The strong entity tag, quotes included.

@@ -1,8 +1,9 @@
 //! `Staticfile.auth`: who may see the site, in the form that `htpasswd` writes.
 //!
-//! Understood are `$apr1$` (what `htpasswd` writes by default), `{SHA}`, `{SSHA}` and `{PLAIN}`. Others
-//! are refused when the droplet is built, not when the first visitor is locked out. These digests are old; the
-//! file is here because people have it, and the passwords of a staging site are worth no more.
+//! Understood are `$apr1$` (what `htpasswd` writes by default), `{SHA}`, `{SSHA}` and `{PLAIN}`.
+//! Others are refused when the droplet is built, not when the first visitor is locked out. These
+//! digests are old; the file is here because people have it, and the passwords of a staging site
+//! are worth no more.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
