@@ -267,7 +267,16 @@ impl Plan {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+    use cupola_db::sql;
+    use cupola_db::testkit::{self, TestDb};
+    use diesel::prelude::*;
+    use serde_json::json;
+
     use super::*;
+    use crate::model::MIGRATIONS;
+    use crate::schema::signing_keys;
 
     fn key(id: &str, activates_at: NaiveDateTime) -> StoredKey {
         let (id, sealed) = (id.to_owned(), String::new());
@@ -336,5 +345,76 @@ mod tests {
     fn a_clock_that_went_back_still_has_a_key() {
         let stored = [key("a", now() + TimeDelta::hours(1))];
         assert_eq!(active_index(&stored, now()), Some(0));
+    }
+
+    async fn open(test: &TestDb) -> Keyring {
+        let issuer = "http://uaa.test".parse().unwrap();
+        let mut config = Config::new(test.config.clone(), issuer, "k".repeat(32).into());
+        config.signing_key_days = 90;
+        let seal = Arc::new(Seal::new(&config.encryption_key).unwrap());
+        Keyring::open(
+            test.db.clone(),
+            seal,
+            &config,
+            &BaseUrl::new(&config.issuer),
+        )
+        .await
+        .unwrap()
+    }
+
+    /// Lets every key become active this much earlier than it did.
+    async fn pass(test: &TestDb, time: TimeDelta) {
+        let moved = test.db.write::<_, Refusal, _>(move |c| {
+            for key in signing_key::all(c)? {
+                let earlier = signing_keys::activates_at.eq(key.activates_at - time);
+                let row = signing_keys::table.find(&key.id);
+                sql!(c, c => diesel::update(row).set(earlier).execute(c))?;
+            }
+            Ok(())
+        });
+        moved.await.unwrap();
+    }
+
+    fn token(ring: &Keyring) -> String {
+        let claims = json!({
+            "iss": "http://uaa.test/oauth/token", "client_id": "cf", "sub": "cf", "exp": u32::MAX
+        });
+        ring.active().sign(&claims, None).unwrap()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn keys_take_turns_and_two_processes_follow() {
+        let test = testkit::sqlite(MIGRATIONS).await;
+        let (one, two) = (open(&test).await, open(&test).await);
+        let first = one.active().id().to_owned();
+        assert_eq!(
+            two.active().id(),
+            first,
+            "the second process makes none of its own"
+        );
+        let old = token(&one);
+
+        pass(&test, TimeDelta::days(90)).await;
+        one.turn().await.unwrap();
+        assert_eq!(
+            (one.public().len(), one.active().id()),
+            (2, first.as_str()),
+            "published ahead"
+        );
+        pass(&test, TimeDelta::minutes(16)).await;
+        one.turn().await.unwrap();
+        assert_ne!(one.active().id(), first);
+
+        let new = token(&one);
+        assert!(one.verify(&old).await.is_ok() && one.verify(&new).await.is_ok());
+        // The other process has not heard of the new key, meets it, and looks it up.
+        *two.looked_at.lock().await = now() - TimeDelta::minutes(1);
+        assert!(two.verify(&new).await.is_ok());
+
+        pass(&test, TimeDelta::hours(13)).await;
+        one.turn().await.unwrap();
+        assert_eq!(one.public().len(), 1);
+        assert_eq!(one.verify(&old).await, Err(TokenError::UnknownKey));
+        assert!(one.verify(&new).await.is_ok());
     }
 }

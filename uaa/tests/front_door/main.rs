@@ -6,6 +6,7 @@ mod accounts;
 mod clients;
 mod harness;
 mod logins;
+mod registration;
 mod resource_servers;
 mod restarts;
 mod ssh_code;

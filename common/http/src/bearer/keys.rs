@@ -22,6 +22,9 @@ const PAUSE_AFTER_SUCCESS: Duration = Duration::from_secs(3);
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(250);
 /// Keys older than this are fetched anew on use, so that a withdrawn key dies.
 const MAX_AGE: Duration = Duration::from_secs(300);
+/// Shortest pause between two fetches for age alone: while UAA is away, one request in this time
+/// pays for the attempt, all others go on with the keys there are.
+const PAUSE_FOR_AGE: Duration = Duration::from_secs(30);
 /// How long one fetch may take.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(3);
 /// Most keys that are kept; UAA has one or two.
@@ -122,8 +125,7 @@ impl Keys {
         match known.get(kid) {
             Some(key) if !known.is_old() => Ok((key, known.generation)),
             Some(key) => {
-                // An old set is better than none: a failed fetch changes nothing.
-                let _ = self.refresh(known.generation).await;
+                self.refresh_for_age().await;
                 let known = self.known.load_full();
                 Ok((known.get(kid).unwrap_or(key), known.generation))
             }
@@ -162,15 +164,31 @@ impl Keys {
         if self.known.load().generation > seen {
             return Ok(());
         }
-        if let Some(fetch) = *last
-            && fetch.at.elapsed() < fetch.pause()
-        {
-            return if fetch.succeeded {
-                Ok(())
-            } else {
-                Err(TokenError::KeysUnavailable)
-            };
+        match *last {
+            Some(fetch) if fetch.at.elapsed() < fetch.pause() => {
+                if fetch.succeeded {
+                    Ok(())
+                } else {
+                    Err(TokenError::KeysUnavailable)
+                }
+            }
+            _ => self.fetch(source, &mut last).await,
         }
+    }
+
+    /// Fetches because the keys are old. Nobody waits for another's attempt, and a failed one
+    /// changes nothing: old keys are better than none.
+    async fn refresh_for_age(&self) {
+        let Some(source) = &self.source else { return };
+        let Ok(mut last) = source.last.try_lock() else {
+            return;
+        };
+        if last.is_none_or(|fetch| fetch.at.elapsed() >= PAUSE_FOR_AGE) {
+            let _ = self.fetch(source, &mut last).await;
+        }
+    }
+
+    async fn fetch(&self, source: &Source, last: &mut Option<LastFetch>) -> Result<(), TokenError> {
         let fetched = source.fetch().await;
         *last = Some(LastFetch {
             at: Instant::now(),
