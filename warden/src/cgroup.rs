@@ -14,7 +14,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use group::{Group, GroupError};
+pub(crate) use group::{Doors, Group, GroupError};
 pub(crate) use oom::OomWatch;
 
 /// Where the controllers are.

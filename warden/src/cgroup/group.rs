@@ -17,6 +17,15 @@ pub(crate) struct Group {
     path: String,
 }
 
+/// The ways into a group.
+#[derive(Debug)]
+pub(crate) struct Doors {
+    /// To be entered before anything else, so that everything is accounted for.
+    pub(crate) first: Vec<File>,
+    /// To be entered once the house stands: beyond it, no device can be mounted.
+    pub(crate) last: Vec<File>,
+}
+
 /// A step that failed, and on which file.
 #[derive(Debug)]
 pub(crate) struct GroupError {
@@ -119,16 +128,27 @@ impl Group {
     }
 
     /// The files through which a process joins: it writes "0" to each.
-    pub(crate) fn doors(&self) -> Result<Vec<File>, GroupError> {
-        self.dirs()
-            .map(|dir| {
-                let path = dir.join("cgroup.procs");
-                File::options()
-                    .write(true)
-                    .open(&path)
-                    .map_err(|source| GroupError { path, source })
-            })
-            .collect()
+    pub(crate) fn doors(&self) -> Result<Doors, GroupError> {
+        let devices = match self.place(Controller::Devices) {
+            Some(Place::V1(dir)) => Some(dir),
+            _ => None,
+        };
+        let mut doors = Doors {
+            first: Vec::new(),
+            last: Vec::new(),
+        };
+        for dir in self.dirs() {
+            let late = devices.as_ref() == Some(&dir);
+            let path = dir.join("cgroup.procs");
+            let door = File::options().write(true).open(&path);
+            let door = door.map_err(|source| GroupError { path, source })?;
+            if late {
+                doors.last.push(door)
+            } else {
+                doors.first.push(door)
+            }
+        }
+        Ok(doors)
     }
 
     /// How often the kernel killed something inside for lack of memory.

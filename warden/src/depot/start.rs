@@ -91,8 +91,14 @@ fn build(depot: &Inner, launch: &Launch, dir: &Path) -> Result<()> {
         .unwrap_or_else(PoisonError::into_inner)
         .push(child);
     let failed = |step: String, message: String| {
-        let id = launch.spec.id.clone();
-        Err(WardenError::Start { id, step, message })
+        // Whatever else it had to say may be the reason.
+        let log = fs::read_to_string(dir.join(LOG)).unwrap_or_default();
+        let message = format!("{message} {}", log.trim()).trim().to_owned();
+        Err(WardenError::Start {
+            id: launch.spec.id.clone(),
+            step,
+            message,
+        })
     };
     match hear_birth(ours) {
         Ok(Birth::Ready) => Ok(()),
@@ -105,13 +111,7 @@ fn build(depot: &Inner, launch: &Launch, dir: &Path) -> Result<()> {
             message,
             missing: None,
         }) => failed(step, message),
-        Err(error) => {
-            let log = fs::read_to_string(dir.join(LOG)).unwrap_or_default();
-            failed(
-                "supervisor".to_owned(),
-                format!("{error} {}", log.trim()).trim().to_owned(),
-            )
-        }
+        Err(error) => failed("supervisor".to_owned(), error.to_string()),
     }
 }
 

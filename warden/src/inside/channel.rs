@@ -103,8 +103,9 @@ impl Channel {
             let flags = MsgFlags::MSG_CMSG_CLOEXEC;
             match recvmsg::<()>(self.0.as_raw_fd(), &mut slices, Some(&mut space), flags) {
                 Ok(received) => break received,
-                Err(Errno::EINTR) => {}
-                Err(Errno::ECONNRESET) => return Ok(None),
+                // A reset tells that the other side left without hearing all; what it said last is
+                // still to be read.
+                Err(Errno::EINTR | Errno::ECONNRESET) => {}
                 Err(errno) => return Err(errno.into()),
             }
         };

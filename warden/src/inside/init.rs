@@ -28,7 +28,7 @@ use super::{
     Channel, Disk, Order, Step as _, StepError, Word, house, network,
     spawn::{self, Task},
 };
-use crate::{NetworkMode, launch::Launch, sys};
+use crate::{NetworkMode, cgroup::Doors, launch::Launch, sys};
 
 /// What pid 1 is given by the supervisor it was forked from.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ pub(crate) struct Birthright<'a> {
     pub(crate) launch: &'a Launch,
     pub(crate) channel: Channel,
     /// The container's cgroups, to be entered before anything else.
-    pub(crate) doors: Vec<File>,
+    pub(crate) doors: Doors,
     pub(crate) disk: Disk,
     pub(crate) filter: Vec<sock_filter>,
     pub(crate) nofile: u64,
@@ -224,15 +224,11 @@ impl<'a> Init<'a> {
 fn prepare(
     launch: &Launch,
     channel: &Channel,
-    doors: Vec<File>,
+    doors: Doors,
     disk: &Disk,
 ) -> Result<(File, File), StepError> {
     nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).step("die with the supervisor")?;
-    for mut door in doors {
-        door.write_all(b"0").step("enter the cgroup")?;
-    }
-    // Only now: the namespace's root is the cgroup the process is in at this moment.
-    unshare(CloneFlags::CLONE_NEWCGROUP).step("make the cgroup namespace")?;
+    enter(doors.first)?;
     sigprocmask(
         SigmaskHow::SIG_SETMASK,
         Some(&WATCHED.into_iter().collect()),
@@ -243,6 +239,9 @@ fn prepare(
     let own_network = launch.spec.network != NetworkMode::Host;
     let ipv6 = network::Ipv6Settings::open()?;
     let upper = house::build(launch, disk)?;
+    enter(doors.last)?;
+    // Only now: the namespace's root is the cgroup the process is in at this moment.
+    unshare(CloneFlags::CLONE_NEWCGROUP).step("make the cgroup namespace")?;
     match channel.receive::<Order>().step("wait for the cable")? {
         Some((Order::Go, _)) => {}
         other => {
@@ -260,6 +259,13 @@ fn prepare(
         .step("open /dev/null")?;
     give_up_privileges()?;
     Ok((null, upper))
+}
+
+fn enter(doors: Vec<File>) -> Result<(), StepError> {
+    doors
+        .into_iter()
+        .try_for_each(|mut door| door.write_all(b"0"))
+        .step("enter the cgroup")
 }
 
 fn give_up_privileges() -> Result<(), StepError> {

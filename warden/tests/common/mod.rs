@@ -5,6 +5,8 @@
     reason = "a test may panic; not every test uses all"
 )]
 
+pub(crate) mod attack;
+
 use std::{
     path::Path,
     time::{Duration, Instant},
