@@ -44,12 +44,14 @@ pub(crate) struct Account {
 // === impl Desk ===
 
 impl Desk {
-    /// Bytes of one read.
-    const INBOX: usize = 64 << 10;
+    /// A buffer for reads.
+    pub(crate) fn inbox() -> Vec<u8> {
+        vec![0; 64 << 10]
+    }
 
     pub(crate) fn new() -> Self {
         Desk {
-            inbox: vec![0; Self::INBOX],
+            inbox: Self::inbox(),
             pool: ChunkPool::default(),
             cache: MatchCache::default(),
             touched: Vec::new(),

@@ -64,6 +64,7 @@ fn start(flags: Flags) -> anyhow::Result<()> {
     for setting in &options.ignored {
         tracing::warn!("setting {setting:?} has no effect in this server");
     }
+    raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -113,6 +114,16 @@ async fn serve(options: Options) -> anyhow::Result<()> {
     result?;
     tracing::info!("Server Exiting..");
     Ok(())
+}
+
+/// Allows as many connections as the system lets us have, as Go programs do by themselves.
+fn raise_descriptor_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        tracing::warn!(%error, "cannot raise the limit of open files");
+    }
 }
 
 /// Says something on standard error; if nobody can hear it, that is no reason to fail.

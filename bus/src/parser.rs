@@ -110,6 +110,8 @@ pub struct Parser {
     scanned: usize,
     /// How long the unfinished frame is, once its control line is complete.
     wanted: Option<usize>,
+    /// Set when a sink broke off: from here on `carry` holds frames nobody has looked at.
+    backlog: Option<usize>,
 }
 
 /// How far one frame was recognised.
@@ -136,6 +138,7 @@ impl Parser {
             carry: Vec::new(),
             scanned: 0,
             wanted: None,
+            backlog: None,
         }
     }
 
@@ -163,109 +166,138 @@ impl Parser {
         mut input: &[u8],
         mut sink: impl FnMut(&mut Rules, Op<'_>) -> ControlFlow<B>,
     ) -> Result<Option<B>, Violation> {
-        while !self.carry.is_empty() {
-            let carry = std::mem::take(&mut self.carry);
-            match self.resume(carry, &mut input, &mut sink)? {
-                Resumed::Done => {}
-                Resumed::Starved => return Ok(None),
-                Resumed::Broken(broken) => {
-                    self.carry.extend_from_slice(input);
+        if let Some(start) = self.backlog.take() {
+            return self.feed_backlog(start, input, &mut sink);
+        }
+        if !self.carry.is_empty() {
+            let mut carry = std::mem::take(&mut self.carry);
+            match self.complete(&mut carry, &mut input, &mut sink)? {
+                None => {
+                    self.carry = carry;
+                    return Ok(None);
+                }
+                Some(ControlFlow::Break(broken)) => {
+                    self.keep_backlog(input);
                     return Ok(Some(broken));
                 }
+                Some(ControlFlow::Continue(())) => {}
             }
         }
-        self.run(input, &mut sink)
+        let (consumed, broken) = self.run(input, &mut sink)?;
+        let rest = &input[consumed..];
+        if broken.is_some() {
+            self.keep_backlog(rest);
+        } else if !rest.is_empty() {
+            self.carry.reserve_exact(self.wanted.unwrap_or(rest.len()));
+            self.carry.extend_from_slice(rest);
+        }
+        Ok(broken)
     }
 
-    /// Completes the unfinished frame with as little of `input` as it needs.
-    fn resume<B>(
+    /// Keeps whole frames for later, as the sink broke off.
+    fn keep_backlog(&mut self, rest: &[u8]) {
+        if !rest.is_empty() {
+            self.carry.extend_from_slice(rest);
+            self.backlog = Some(0);
+        }
+    }
+
+    /// Goes on where a sink broke off. What is done is cut away once, at the end: a sink that breaks at
+    /// every frame costs no more than one that never does.
+    fn feed_backlog<B>(
         &mut self,
-        mut carry: Vec<u8>,
+        start: usize,
+        input: &[u8],
+        sink: &mut impl FnMut(&mut Rules, Op<'_>) -> ControlFlow<B>,
+    ) -> Result<Option<B>, Violation> {
+        let mut carry = std::mem::take(&mut self.carry);
+        carry.extend_from_slice(input);
+        let (consumed, broken) = self.run(&carry[start..], sink)?;
+        let done = start + consumed;
+        if done == carry.len() {
+            return Ok(broken);
+        }
+        if broken.is_some() {
+            self.backlog = Some(done);
+        } else {
+            carry.drain(..done);
+            let len = carry.len();
+            carry.reserve_exact(self.wanted.unwrap_or(len).saturating_sub(len));
+        }
+        self.carry = carry;
+        Ok(broken)
+    }
+
+    /// Completes the unfinished frame with as little of `input` as it needs; `None` when it lacks more.
+    fn complete<B>(
+        &mut self,
+        carry: &mut Vec<u8>,
         input: &mut &[u8],
         sink: &mut impl FnMut(&mut Rules, Op<'_>) -> ControlFlow<B>,
-    ) -> Result<Resumed<B>, Violation> {
+    ) -> Result<Option<ControlFlow<B>>, Violation> {
         loop {
-            match step(&carry, self.scanned, &self.rules)? {
-                Step::Frame { op, consumed } => {
-                    let flow = sink(&mut self.rules, op);
+            match step(carry, self.scanned, &self.rules)? {
+                Step::Frame { op, .. } => {
                     self.scanned = 0;
                     self.wanted = None;
-                    // More than one frame is left only by a sink that broke off before.
-                    if consumed < carry.len() {
-                        carry.drain(..consumed);
-                        self.carry = carry;
-                    }
-                    return Ok(match flow {
-                        ControlFlow::Continue(()) => Resumed::Done,
-                        ControlFlow::Break(broken) => Resumed::Broken(broken),
-                    });
+                    return Ok(Some(sink(&mut self.rules, op)));
                 }
                 Step::Line => {
                     self.scanned = carry.len();
+                    if input.is_empty() {
+                        return Ok(None);
+                    }
                     let end = memchr::memchr(b'\n', input).map_or(input.len(), |at| at + 1);
                     // One byte more than allowed is enough to see that it is too much.
-                    let room = line::longest(&self.rules) + 1
-                        - carry.len().min(line::longest(&self.rules));
+                    let room = (line::longest(&self.rules) + 1).saturating_sub(carry.len());
                     let (head, tail) = input.split_at(end.min(room));
                     carry.extend_from_slice(head);
                     *input = tail;
-                    if head.is_empty() {
-                        self.carry = carry;
-                        return Ok(Resumed::Starved);
-                    }
                 }
                 Step::Body { wanted } => {
                     self.wanted = Some(wanted);
-                    let (head, tail) = input.split_at(input.len().min(wanted - carry.len()));
-                    carry.reserve_exact(wanted - carry.len());
+                    if input.is_empty() {
+                        return Ok(None);
+                    }
+                    let lacking = wanted - carry.len();
+                    let (head, tail) = input.split_at(input.len().min(lacking));
+                    carry.reserve_exact(lacking);
                     carry.extend_from_slice(head);
                     *input = tail;
-                    if carry.len() < wanted {
-                        self.carry = carry;
-                        return Ok(Resumed::Starved);
-                    }
                 }
             }
         }
     }
 
-    /// Parses frames where they lie; keeps the unfinished rest.
+    /// Parses frames where they lie, up to the unfinished rest or a break; returns how far it came.
     fn run<B>(
         &mut self,
-        mut input: &[u8],
+        input: &[u8],
         sink: &mut impl FnMut(&mut Rules, Op<'_>) -> ControlFlow<B>,
-    ) -> Result<Option<B>, Violation> {
-        while !input.is_empty() {
-            match step(input, 0, &self.rules)? {
+    ) -> Result<(usize, Option<B>), Violation> {
+        let mut at = 0;
+        self.scanned = 0;
+        self.wanted = None;
+        while at < input.len() {
+            match step(&input[at..], 0, &self.rules)? {
                 Step::Frame { op, consumed } => {
-                    input = &input[consumed..];
+                    at += consumed;
                     if let ControlFlow::Break(broken) = sink(&mut self.rules, op) {
-                        self.carry.extend_from_slice(input);
-                        self.scanned = 0;
-                        return Ok(Some(broken));
+                        return Ok((at, Some(broken)));
                     }
                 }
                 Step::Line => {
-                    self.carry.extend_from_slice(input);
-                    self.scanned = input.len();
-                    return Ok(None);
+                    self.scanned = input.len() - at;
+                    break;
                 }
                 Step::Body { wanted } => {
-                    self.carry.reserve_exact(wanted);
-                    self.carry.extend_from_slice(input);
                     self.wanted = Some(wanted);
-                    return Ok(None);
+                    break;
                 }
             }
         }
-        Ok(None)
+        Ok((at, None))
     }
-}
-
-enum Resumed<B> {
-    Done,
-    Starved,
-    Broken(B),
 }
 
 /// Recognises the frame at the start of `buffer`, whose first `scanned` bytes hold no line end.

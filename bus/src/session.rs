@@ -9,6 +9,7 @@ mod end;
 
 use std::future::poll_fn;
 use std::io;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -17,6 +18,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::BufMut as _;
+use futures_util::FutureExt as _;
 use parking_lot::Mutex;
 use rand::Rng as _;
 use tokio::io::{AsyncRead as _, ReadBuf};
@@ -138,8 +140,22 @@ impl Session {
         })
     }
 
-    /// Serves the client until it or we have had enough.
-    pub(crate) async fn run(mut self) {
+    /// Serves the client until it or we have had enough, whatever happens.
+    pub(crate) async fn run(self) {
+        let (hub, client) = (Arc::clone(&self.hub), Arc::clone(&self.client));
+        if AssertUnwindSafe(self.converse())
+            .catch_unwind()
+            .await
+            .is_err()
+        {
+            // The defect is ours and the hook has reported it; the others go on.
+            hub.leave(&client, &End::Defect);
+            End::Defect.log(&client, "");
+            client.out().close();
+        }
+    }
+
+    async fn converse(mut self) {
         let info = self.hub.info(&self.client, self.nonce.clone()).frame();
         self.send(&info);
         let end = if self.hub.admit(&self.client) {
@@ -235,6 +251,10 @@ impl Session {
         }
         let mut desk = desk.lock();
         let mut inbox = std::mem::take(&mut desk.inbox);
+        if inbox.is_empty() {
+            // A turn that panicked took it along.
+            inbox = Desk::inbox();
+        }
         let mut buffer = ReadBuf::new(&mut inbox);
         let polled = Pin::new(read).poll_read(cx, &mut buffer);
         let count = buffer.filled().len();

@@ -59,9 +59,16 @@ struct WildcardShard<T> {
     trie: RwLock<Trie<T>>,
 }
 
+/// The shards a match result comes from, besides the open one.
+#[derive(Clone, Copy, Debug)]
+struct Shards {
+    literal: usize,
+    rooted: usize,
+}
+
 /// The generations a match result depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stamp {
+struct Stamp {
     literal: u64,
     rooted: u64,
     open: u64,
@@ -219,12 +226,21 @@ impl<T: Member> Sublist<T> {
         found
     }
 
-    fn stamp(&self, subject: &[u8], hash: u64) -> Stamp {
+    /// Where results for this subject come from.
+    fn shards(&self, subject: &[u8], hash: u64) -> Shards {
+        Shards {
+            literal: literal_index(hash),
+            rooted: self.rooted_index(subject),
+        }
+    }
+
+    #[inline]
+    fn stamp(&self, shards: Shards) -> Stamp {
         Stamp {
-            literal: self.literals[literal_index(hash)]
+            literal: self.literals[shards.literal]
                 .generation
                 .load(Ordering::Acquire),
-            rooted: self.rooted[self.rooted_index(subject)]
+            rooted: self.rooted[shards.rooted]
                 .generation
                 .load(Ordering::Acquire),
             open: self.open.generation.load(Ordering::Acquire),

@@ -213,6 +213,32 @@ proptest! {
     }
 
     #[test]
+    fn a_sink_that_breaks_loses_nothing(
+        frames in proptest::collection::vec(frame(), 1..12),
+        places in proptest::collection::vec(any::<prop::sample::Index>(), 0..10),
+        breaks in proptest::collection::vec(any::<bool>(), 1..10),
+    ) {
+        let stream = frames.concat();
+        let mut parser = Parser::new(RULES);
+        let mut seen = Vec::new();
+        let mut turn = 0;
+        for piece in cut(&stream, &places) {
+            let mut input = piece;
+            loop {
+                let broke = parser.feed(input, |_, op| {
+                    seen.push(format!("{op:?}"));
+                    turn += 1;
+                    if breaks[turn % breaks.len()] { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                });
+                input = b"";
+                if broke == Ok(None) { break; }
+                prop_assert_eq!(broke, Ok(Some(())));
+            }
+        }
+        prop_assert_eq!(seen, whole(&stream).0);
+    }
+
+    #[test]
     fn noise_ends_alike_however_it_is_cut(
         noise in proptest::collection::vec(
             prop_oneof![Just(b"PUB ".to_vec()), Just(b"\r\n".to_vec()), Just(b"SUB a 1".to_vec()),

@@ -38,6 +38,8 @@ pub(crate) enum End {
     SlowConsumerDeadline,
     #[error("shutdown")]
     Shutdown,
+    #[error("a defect in this server")]
+    Defect,
 }
 
 impl End {
@@ -64,7 +66,8 @@ impl End {
             | End::BadConnect(_)
             | End::SlowConsumerPending
             | End::SlowConsumerDeadline
-            | End::Shutdown => return None,
+            | End::Shutdown
+            | End::Defect => return None,
         })
     }
 
@@ -77,6 +80,9 @@ impl End {
             }
             End::SlowConsumerPending | End::SlowConsumerDeadline | End::TooManyConnections => {
                 tracing::warn!(client.id = id, client.peer = %peer, client.user = user, reason = %self, "client cut off");
+            }
+            End::Defect => {
+                tracing::error!(client.id = id, client.peer = %peer, reason = %self, "client dropped");
             }
             _ => {
                 tracing::debug!(client.id = id, client.peer = %peer, client.user = user, reason = %self, "client left");

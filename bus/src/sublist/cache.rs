@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::matches::{Matches, Member};
 use super::trie::Frontier;
-use super::{Stamp, Sublist};
+use super::{Shards, Stamp, Sublist};
 
 const SMALLEST: usize = 64;
 const LARGEST: usize = 8192;
@@ -36,6 +36,7 @@ struct Slot<T> {
 struct Entry<T> {
     hash: u64,
     subject: Box<[u8]>,
+    shards: Shards,
     stamp: Stamp,
     matches: Option<Arc<Matches<T>>>,
 }
@@ -58,15 +59,15 @@ impl<T: Member> MatchCache<T> {
     #[inline]
     pub fn find(&mut self, list: &Sublist<T>, subject: &[u8]) -> Option<&Matches<T>> {
         let hash = list.seed.hash(subject);
-        // Read before the lookup: a change in between makes the entry outdated, never wrong.
-        let stamp = list.stamp(subject, hash);
         let at = index(hash, self.slots.len());
         let hit = self
             .slots
             .get(at)
             .and_then(|slot| slot.entry.as_ref())
             .is_some_and(|entry| {
-                entry.hash == hash && entry.stamp == stamp && *entry.subject == *subject
+                entry.hash == hash
+                    && list.stamp(entry.shards) == entry.stamp
+                    && *entry.subject == *subject
             });
         if hit {
             return self.slots[at]
@@ -74,13 +75,16 @@ impl<T: Member> MatchCache<T> {
                 .as_ref()
                 .and_then(|entry| entry.matches.as_deref());
         }
+        // Read before the lookup: a change in between makes the entry outdated, never wrong.
+        let shards = list.shards(subject, hash);
+        let stamp = list.stamp(shards);
         self.missed = list.find_with(subject, hash, &mut self.frontier);
-        self.remember(subject, hash, stamp);
+        self.remember(subject, hash, shards, stamp);
         self.missed.as_deref()
     }
 
     /// Keeps what a miss has found, when its subject has missed before.
-    fn remember(&mut self, subject: &[u8], hash: u64, stamp: Stamp) {
+    fn remember(&mut self, subject: &[u8], hash: u64, shards: Shards, stamp: Stamp) {
         if self.slots.is_empty() {
             self.resize(SMALLEST);
         }
@@ -97,6 +101,7 @@ impl<T: Member> MatchCache<T> {
                 *entry = Some(Entry {
                     hash,
                     subject: subject.into(),
+                    shards,
                     stamp,
                     matches,
                 });
@@ -116,7 +121,7 @@ impl<T: Member> MatchCache<T> {
         self.missed = None;
         for slot in &mut self.slots {
             if let Some(entry) = &slot.entry
-                && list.stamp(&entry.subject, entry.hash) != entry.stamp
+                && list.stamp(entry.shards) != entry.stamp
             {
                 slot.entry = None;
             }

@@ -3,6 +3,7 @@
 
 mod auth;
 mod crowd;
+mod hostile;
 mod limits;
 mod official_client;
 mod program;
