@@ -259,6 +259,7 @@ impl Worker {
                 return Err(error);
             }
             let ceiling_ms = 1_u64 << attempt.min(7);
+            #[expect(clippy::disallowed_methods, reason = "this thread serves no runtime")]
             std::thread::sleep(Duration::from_millis(
                 rand::rng().random_range(0..=ceiling_ms),
             ));

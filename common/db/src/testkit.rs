@@ -196,6 +196,10 @@ impl PostgresServer {
                 Instant::now() < deadline,
                 "the private PostgreSQL did not come up in 30 s"
             );
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "a test waits for a process to answer"
+            )]
             std::thread::sleep(Duration::from_millis(20));
         }
     }
