@@ -17,6 +17,8 @@ use crate::worker::{self, Worker};
 const MOST_WORKERS: usize = 8;
 /// How long connections may take to end at shutdown.
 const SHUTDOWN: Duration = Duration::from_secs(2);
+/// How often they are told.
+const CALL_AGAIN: Duration = Duration::from_millis(100);
 
 /// The sockets a broker serves. What is not handed in is bound as configured.
 #[derive(Debug, Default)]
@@ -231,11 +233,19 @@ impl Broker {
         };
         stop.cancel();
         hub.sessions.close();
-        hub.end_all();
-        if tokio::time::timeout(SHUTDOWN, hub.sessions.wait())
-            .await
-            .is_err()
-        {
+        let all_gone = async {
+            loop {
+                // Again and again: one that was being accepted may have missed the first call.
+                hub.end_all();
+                if tokio::time::timeout(CALL_AGAIN, hub.sessions.wait())
+                    .await
+                    .is_ok()
+                {
+                    return;
+                }
+            }
+        };
+        if tokio::time::timeout(SHUTDOWN, all_gone).await.is_err() {
             tracing::warn!(
                 sessions = hub.sessions.len(),
                 "connections cut off at shutdown"

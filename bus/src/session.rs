@@ -221,11 +221,11 @@ impl Session {
         if self.blocked && self.read.as_ref().poll_write_ready(cx).is_ready() {
             return Poll::Ready(Event::Writable);
         }
-        if let Poll::Ready(turn) = self.poll_turn(cx) {
-            return Poll::Ready(Event::Turn(turn));
+        // Before reading: one who always has something to say is not exempt from deadlines.
+        if self.timer.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Event::Timer);
         }
-        ready!(self.timer.as_mut().poll(cx));
-        Poll::Ready(Event::Timer)
+        self.poll_turn(cx).map(Event::Turn)
     }
 
     /// One read and all that follows from it.
