@@ -1,6 +1,7 @@
 //! Handles to a container and to a process in it.
 
 use std::{
+    fmt,
     net::Ipv4Addr,
     os::fd::{AsFd, BorrowedFd},
     path::{Path, PathBuf},
@@ -25,7 +26,7 @@ const KILLED_WITHIN: Duration = Duration::from_secs(10);
 const REPORT_MAX: usize = 16 * 1024;
 
 /// A container. Cheap to clone; dropping it leaves the container alone.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Container {
     depot: Arc<Inner>,
     launch: Arc<Launch>,
@@ -230,6 +231,15 @@ impl Container {
             id: self.id().clone(),
             what: format!("unexpected {answer:?}"),
         }
+    }
+}
+
+impl fmt::Debug for Container {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Container")
+            .field("id", self.id())
+            .field("dir", &self.dir)
+            .finish()
     }
 }
 

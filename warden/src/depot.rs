@@ -8,7 +8,7 @@ mod trash;
 
 use std::{
     collections::BTreeMap,
-    fs,
+    fmt, fs,
     os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     process::Child,
@@ -86,7 +86,7 @@ mod defaults {
 }
 
 /// A folder of containers. Cheap to clone; dropping it leaves the containers alone.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Depot {
     pub(crate) inner: Arc<Inner>,
 }
@@ -120,7 +120,6 @@ pub enum Recovered {
 }
 
 /// The state all handles share.
-#[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) config: DepotConfig,
     claim: Claim,
@@ -348,6 +347,16 @@ impl Depot {
     #[must_use]
     pub fn wait_for_trash(&self, within: Duration) -> bool {
         self.inner.trash.wait(within)
+    }
+}
+
+impl fmt::Debug for Depot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let slot = &self.inner.claim.slot;
+        f.debug_struct("Depot")
+            .field("path", &self.path())
+            .field("slot", slot)
+            .finish()
     }
 }
 

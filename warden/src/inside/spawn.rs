@@ -74,10 +74,15 @@ pub(super) fn start(task: &Task<'_>, fds: Vec<OwnedFd>) -> Result<Pid, StepError
         Forked::Child => {
             drop(heard);
             let mut told = File::from(told);
-            let code = match become_work(task, hands, &mut told) {
-                Ok(code) => code,
+            let code = match become_work(task, hands) {
+                Ok(carry) => {
+                    // As exec would, this tells that it runs.
+                    drop(told);
+                    carry()
+                }
                 Err(error) => {
                     let errno = error.source.raw_os_error().unwrap_or(0);
+                    // Without a reader there is nobody to tell.
                     let _ = told.write_all(format!("{errno} {error}").as_bytes());
                     127
                 }
@@ -127,8 +132,11 @@ fn hear_failure(from: File, within: Duration) -> io::Result<Option<StepError>> {
     Ok(Some(StepError { step, source }))
 }
 
-/// In the child. Returns an exit code for work that is not a program.
-fn become_work(task: &Task<'_>, hands: Hands, told: &mut File) -> Result<i32, StepError> {
+/// Work that is a function of ours rather than a program; gives an exit code.
+type Carry = Box<dyn FnOnce() -> i32>;
+
+/// In the child. Does not return when the work is a program.
+fn become_work(task: &Task<'_>, hands: Hands) -> Result<Carry, StepError> {
     setsid().step("make a session")?;
     nix::unistd::dup2_stdin(task.null).step("set stdin")?;
     nix::unistd::dup2_stdout(&hands.out).step("set stdout")?;
@@ -143,10 +151,10 @@ fn become_work(task: &Task<'_>, hands: Hands, told: &mut File) -> Result<i32, St
     become_nobody_special(task.launch.uid)?;
     match hands.work {
         Work::Exec(spec) => exec(task, &spec).map(|never| match never {}),
-        Work::Unpack(unpack) => carry(task, told, hands.archive, |archive| {
+        Work::Unpack(unpack) => carry(task, hands.archive, move |archive| {
             archive::unpack(archive, &unpack).and_then(|report| say(&report))
         }),
-        Work::Pack(pack) => carry(task, told, hands.archive, |archive| {
+        Work::Pack(pack) => carry(task, hands.archive, move |archive| {
             archive::pack(&pack, archive).and_then(|report| say(&report))
         }),
     }
@@ -237,38 +245,35 @@ fn c_strings<'a>(words: impl Iterator<Item = &'a str>) -> Result<Vec<CString>, i
     words.map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "a zero byte in a word"))
 }
 
-/// Work that is a function of ours rather than a program; what it says goes to stdout.
+/// Prepares for carrying an archive; what is said about it goes to stdout.
 fn carry(
     task: &Task<'_>,
-    told: &mut File,
     archive: Option<OwnedFd>,
-    work: impl FnOnce(File) -> Result<(), archive::ArchiveError>,
-) -> Result<i32, StepError> {
+    work: impl FnOnce(File) -> Result<(), archive::ArchiveError> + 'static,
+) -> Result<Carry, StepError> {
     let archive = archive
         .ok_or(io::ErrorKind::InvalidInput)
         .step("find the archive")?;
-    // Keep only what is needed: the archive, and for a moment longer the pipe to pid 1.
     nix::unistd::dup2_stdin(&archive).step("take the archive")?;
-    drop(archive);
     sys::filter_syscalls(task.filter).step("filter system calls")?;
     umask(Mode::from_bits_truncate(0o022));
-    // As exec would: "it runs".
-    told.flush().step("report")?;
-    sys::close_from(3).step("close descriptors")?;
-    let archive = File::from(
-        io::stdin()
-            .as_fd()
-            .try_clone_to_owned()
-            .step("take the archive")?,
-    );
-    match work(archive) {
-        Ok(()) => Ok(0),
-        Err(error) => {
-            // The reader is gone when nobody cares any more.
-            let _ = io::stdout().write_all(error.to_string().as_bytes());
-            Ok(1)
+    Ok(Box::new(move || {
+        // Pid 1's own descriptors, of which this process is a copy, are none of its business. Those
+        // of this function and its callers are closed by now.
+        let archive = sys::close_from(3).and_then(|()| io::stdin().as_fd().try_clone_to_owned());
+        let result = match archive {
+            Ok(archive) => work(archive.into()),
+            Err(error) => Err(archive::ArchiveError::io("take the archive", "", error)),
+        };
+        match result {
+            Ok(()) => 0,
+            Err(error) => {
+                // The reader is gone when nobody cares any more.
+                let _ = io::stdout().write_all(error.to_string().as_bytes());
+                1
+            }
         }
-    }
+    }))
 }
 
 fn say<T: Serialize>(report: &T) -> Result<(), archive::ArchiveError> {
