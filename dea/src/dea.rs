@@ -7,13 +7,14 @@ use cupola_messages::dea::{Hello, Shutdown};
 use cupola_messages::logs::LogStream;
 use cupola_types::DeaId;
 use cupola_warden::aio::Depot;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::containers::Containers;
 use crate::droplet::DropletCache;
+use crate::exits::Exits;
 use crate::instance::Instance;
 use crate::output::Positions;
 use crate::registry::Registry;
@@ -25,12 +26,16 @@ pub(crate) struct Dea {
     pub(crate) id: DeaId,
     pub(crate) config: Config,
     pub(crate) bus: Bus,
+    /// Whether the bus is there and everybody has come back to it.
+    pub(crate) settled: watch::Receiver<bool>,
     pub(crate) registry: Registry,
     pub(crate) routes: Routes,
     pub(crate) droplets: DropletCache,
     pub(crate) depot: Depot,
     pub(crate) containers: Containers,
     pub(crate) positions: Positions,
+    /// Tells of ends.
+    pub(crate) exits: Exits,
     /// Speaks as the dea in apps' log streams.
     pub(crate) log: AppLog,
     /// Turns for making containers and unpacking droplets: work for processor and disk, of which a

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use cupola_messages::dea::{EXITED, ExitReason, SHUTDOWN};
+use cupola_messages::dea::{ExitReason, SHUTDOWN};
 use cupola_types::InstanceState;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{info, warn};
@@ -56,11 +56,8 @@ async fn tell_all(dea: &Dea) {
         leaving
     });
     for instance in &leaving {
-        dea.hint(
-            &EXITED,
-            &instance.exited(&dea.id, ExitReason::DeaEvacuation),
-        )
-        .await;
+        dea.exits
+            .tell(instance.exited(&dea.id, ExitReason::DeaEvacuation));
     }
     announce::heartbeat(dea).await;
 }

@@ -29,6 +29,7 @@ mod dea;
 mod droplet;
 mod environment;
 mod evacuation;
+mod exits;
 mod health_check;
 mod instance;
 mod launch;
@@ -40,6 +41,7 @@ mod queries;
 mod registry;
 mod room;
 mod routes;
+mod settled;
 mod snapshot;
 mod start_command;
 

@@ -14,7 +14,7 @@ mod resume;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cupola_messages::dea::{EXITED, ExitReason, StartInstance};
+use cupola_messages::dea::{ExitReason, StartInstance};
 use cupola_messages::logs::LogStream;
 use cupola_types::{InstanceGuid, InstanceState};
 use cupola_warden::WardenError;
@@ -247,9 +247,7 @@ impl Life {
             StopReason::Shutdown => ExitReason::DeaShutdown,
         };
         self.dea.registry.edit(|book| book.remove(&self.guid));
-        self.dea
-            .hint(&EXITED, &instance.exited(&self.dea.id, told))
-            .await;
+        self.dea.exits.tell(instance.exited(&self.dea.id, told));
         let text = format!("Stopped app instance (index {})", instance.index);
         self.dea.tell(&instance, LogStream::Out, &text);
         info!(instance.guid = %self.guid, app.guid = %instance.app, ?reason, "instance stopped");
@@ -271,8 +269,8 @@ impl Life {
         if let Ok(instance) = crashed {
             self.dea.routes.unregister(&instance).await;
             self.dea
-                .hint(&EXITED, &instance.exited(&self.dea.id, ExitReason::Crashed))
-                .await;
+                .exits
+                .tell(instance.exited(&self.dea.id, ExitReason::Crashed));
             let line = format!("App instance exited (index {}): {text}", instance.index);
             self.dea.tell(&instance, LogStream::Err, &line);
             info!(instance.guid = %self.guid, app.guid = %instance.app, "instance crashed: {text}");
@@ -345,6 +343,7 @@ impl Life {
                 .dea
                 .log
                 .speaking_as(cupola_messages::logs::LogSource::Loggregator),
+            settled: self.dea.settled.clone(),
             limits: self.dea.config.output_limits(),
         };
         self.process = Some(process.clone());

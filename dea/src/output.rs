@@ -2,8 +2,10 @@
 //!
 //! The container's supervisor numbers every byte of output. How far the log has been carried is
 //! noted in a small file of the instance, so that a dea that was killed goes on where it stopped:
-//! nothing is lost, and at most the last moment is said twice.
+//! nothing is lost, and at most the last moment is said twice. While the bus is away, a bounded
+//! number of lines waits for it.
 
+mod held;
 mod lines;
 mod rate;
 
@@ -11,16 +13,18 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use cupola_component::{AppLog, Backoff};
 use cupola_messages::logs::LogStream;
 use cupola_types::{AppGuid, InstanceGuid, InstanceIndex};
 use cupola_warden::aio::{Events, Process};
 use cupola_warden::{Event, Exit, Stream, WardenError};
+use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tracing::{debug, warn};
 
+use held::{Held, HeldLine};
 use lines::LineSplitter;
 use rate::{Dropped, RateLimit};
 
@@ -72,6 +76,8 @@ pub(crate) struct Carrier {
     pub(crate) app_log: AppLog,
     /// Speaks for what was lost.
     pub(crate) loss_log: AppLog,
+    /// Whether the bus is there, and with it those who keep the lines.
+    pub(crate) settled: watch::Receiver<bool>,
     pub(crate) limits: OutputLimits,
 }
 
@@ -186,6 +192,7 @@ struct Carrying {
     out: LineSplitter,
     err: LineSplitter,
     rate: RateLimit,
+    held: Held,
     dropped: Dropped,
     complained: Instant,
     departure: Departure,
@@ -205,6 +212,7 @@ impl Carrying {
             out: LineSplitter::default(),
             err: LineSplitter::default(),
             rate: RateLimit::new(limits.lines_per_second, limits.bytes_per_second, now),
+            held: Held::default(),
             dropped: Dropped::default(),
             complained: now,
             departure: Departure::default(),
@@ -245,22 +253,64 @@ impl Carrying {
 
     fn output(&mut self, seq: u64, stream: Stream, bytes: &[u8]) {
         self.next_seq = seq + bytes.len() as u64;
-        let (splitter, stream) = match stream {
-            Stream::Out => (&mut self.out, LogStream::Out),
-            Stream::Err => (&mut self.err, LogStream::Err),
+        let stream = match stream {
+            Stream::Out => LogStream::Out,
+            Stream::Err => LogStream::Err,
         };
-        let (carrier, rate, dropped) = (&self.carrier, &mut self.rate, &mut self.dropped);
-        let now = Instant::now();
-        splitter.push(seq, bytes, |line| {
-            if rate.admits(line.len(), now) {
-                carrier
-                    .app_log
-                    .line(&carrier.app, stream, &self.instance, line);
+        let mut lines = Vec::new();
+        self.splitter(stream)
+            .push(seq, bytes, |line| lines.push(line.to_owned()));
+        for line in lines {
+            self.line(stream, line);
+        }
+    }
+
+    fn splitter(&mut self, stream: LogStream) -> &mut LineSplitter {
+        match stream {
+            LogStream::Out => &mut self.out,
+            LogStream::Err => &mut self.err,
+        }
+    }
+
+    /// Says a line, or holds it while the bus is away, or drops what is too much.
+    fn line(&mut self, stream: LogStream, text: String) {
+        let bytes = text.len();
+        let told = self.rate.admits(bytes, Instant::now()) && {
+            let line = HeldLine {
+                stream,
+                text,
+                read_at_ns: now_ns(),
+            };
+            if self.held.is_empty() && *self.carrier.settled.borrow() {
+                self.say(&line);
+                true
             } else {
-                dropped.lines += 1;
-                dropped.bytes += line.len() as u64;
+                self.held.keep(line)
             }
-        });
+        };
+        if !told {
+            self.dropped.lines += 1;
+            self.dropped.bytes += bytes as u64;
+        }
+    }
+
+    fn say(&self, line: &HeldLine) {
+        let HeldLine {
+            stream,
+            text,
+            read_at_ns,
+        } = line;
+        let app = &self.carrier.app;
+        self.carrier
+            .app_log
+            .line_at(app, *stream, &self.instance, text, *read_at_ns);
+    }
+
+    fn say_held(&mut self) {
+        let mut held = std::mem::take(&mut self.held);
+        for line in held.release() {
+            self.say(&line);
+        }
     }
 
     fn gap(&mut self, from: u64, to: u64) {
@@ -272,6 +322,12 @@ impl Carrying {
     }
 
     fn tick(&mut self) {
+        if !self.held.is_empty() {
+            if !*self.carrier.settled.borrow() {
+                return; // what is held has not been carried
+            }
+            self.say_held();
+        }
         let waiting = [self.out.waiting_since(), self.err.waiting_since()];
         let carried = waiting.into_iter().flatten().min().unwrap_or(self.next_seq);
         self.note.tick(carried);
@@ -296,20 +352,26 @@ impl Carrying {
     }
 
     fn finish(&mut self) {
-        let Self {
-            carrier,
-            instance,
-            out,
-            err,
-            ..
-        } = self;
-        for (splitter, stream) in [(out, LogStream::Out), (err, LogStream::Err)] {
-            splitter.finish(|line| carrier.app_log.line(&carrier.app, stream, instance, line));
+        for stream in [LogStream::Out, LogStream::Err] {
+            let mut rest = None;
+            self.splitter(stream)
+                .finish(|line| rest = Some(line.to_owned()));
+            if let Some(rest) = rest {
+                self.line(stream, rest);
+            }
         }
+        self.say_held();
         if self.dropped.lines > 0 {
             self.complain();
         }
     }
+}
+
+fn now_ns() -> i64 {
+    let since_epoch = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

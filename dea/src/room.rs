@@ -12,7 +12,7 @@ use cupola_types::DeaId;
 use cupola_warden::DepotConfig;
 use cupola_warden::aio::Depot;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -27,6 +27,7 @@ use crate::crash_reaper;
 use crate::dea::{Dea, Shared};
 use crate::droplet::DropletCache;
 use crate::evacuation::evacuate;
+use crate::exits::Exits;
 use crate::instance::seconds;
 use crate::metrics;
 use crate::orders::Orders;
@@ -34,6 +35,7 @@ use crate::output::Positions;
 use crate::queries::Queries;
 use crate::registry::{Book, Registry, StopReason};
 use crate::routes::Routes;
+use crate::settled;
 use crate::snapshot;
 
 /// How often old crashes and unused droplets are looked for.
@@ -42,6 +44,8 @@ const SWEEP_EVERY: Duration = Duration::from_secs(10);
 const LAUNCHES_AT_A_TIME: usize = 4;
 /// Places in the depot for containers that are still being removed while others start.
 const LEAVING: u32 = 6;
+/// How long the bus may take at the start before the dea goes on without it.
+const BUS_WITHIN: Duration = Duration::from_secs(2);
 /// How long the last messages may take to reach the broker.
 const FAREWELL_WITHIN: Duration = Duration::from_secs(1);
 /// How long killed containers may take to be gone, on top of the grace.
@@ -90,6 +94,12 @@ pub async fn build(config: Config, deps: Deps) -> anyhow::Result<Room> {
     let log_end = CancellationToken::new();
     let (log, sending) = AppLog::new(bus.clone(), LogSource::Dea, log_end.clone());
     deps.tasks.spawn(sending);
+    let closing = CancellationToken::new();
+    let (settle, settled) = watch::channel(false);
+    deps.tasks
+        .spawn(settled::keep(bus.connected(), settle, closing.clone()));
+    let (exits, telling) = Exits::new(bus.clone(), settled.clone(), closing.clone());
+    deps.tasks.spawn(telling);
     let lives = TaskTracker::new();
     let registry = Registry::new(capacity);
     let droplets = config.data_dir.join("droplets");
@@ -102,15 +112,17 @@ pub async fn build(config: Config, deps: Deps) -> anyhow::Result<Room> {
         id,
         config,
         bus,
+        settled,
         registry,
         droplets,
         depot,
         containers: Containers::default(),
         positions,
+        exits,
         log,
         launches: Semaphore::new(LAUNCHES_AT_A_TIME),
         lives,
-        closing: CancellationToken::new(),
+        closing,
     });
 
     // Heard from now on: an order that comes while living containers are looked for must wait,
@@ -152,6 +164,8 @@ impl Room {
             log_end,
         } = self;
         let mut empty_out = signal(SignalKind::user_defined2()).context("cannot catch SIGUSR2")?;
+        // What is found to have happened meanwhile should be heard.
+        let _ = dea.bus.wait_connected(BUS_WITHIN).await;
         adopted.go_on(&dea);
         tasks.spawn(announce::registrations(Arc::clone(&dea), asks.register));
         tasks.spawn(announce::heartbeats(Arc::clone(&dea), asks.heartbeat));

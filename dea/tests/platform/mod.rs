@@ -34,6 +34,7 @@ pub(crate) struct Platform {
     pub(crate) blobs: Blobs,
     pub(crate) witness: Witness,
     broker: Child,
+    broker_port: u16,
     dea: Option<Child>,
 }
 
@@ -71,12 +72,7 @@ impl Platform {
             .local_addr()
             .unwrap()
             .port();
-        let broker = Command::new("nats-server")
-            .args(["-a", "127.0.0.1", "-p", &port.to_string()])
-            .stdout(Stdio::null())
-            .stderr(File::create(dir.path().join("broker.log")).unwrap())
-            .spawn()
-            .expect("nats-server is needed for this test: apt-get install nats-server");
+        let broker = start_broker(port, dir.path());
         cupola_component::install_crypto();
         let url = format!("nats://127.0.0.1:{port}");
         let bus = BusConfig {
@@ -105,6 +101,7 @@ impl Platform {
             blobs,
             witness,
             broker,
+            broker_port: port,
             dea: None,
         };
         platform.start_dea().await;
@@ -134,6 +131,21 @@ impl Platform {
         if let Err(why) = ready {
             panic!("{why}\n{}", self.log());
         }
+    }
+
+    /// SIGKILL to the broker.
+    pub(crate) fn kill_broker(&mut self) {
+        self.broker.kill().unwrap();
+        self.broker.wait().unwrap();
+    }
+
+    /// Starts the broker again, where it was.
+    pub(crate) async fn restart_broker(&mut self) {
+        self.broker = start_broker(self.broker_port, self.dir.path());
+        self.bus
+            .wait_connected(Duration::from_secs(10))
+            .await
+            .unwrap();
     }
 
     pub(crate) fn signal_dea(&self, signal: Signal) {
@@ -296,6 +308,20 @@ impl Drop for Platform {
         let _ = self.broker.kill();
         let _ = self.broker.wait();
     }
+}
+
+fn start_broker(port: u16, dir: &Path) -> Child {
+    let log = File::options()
+        .append(true)
+        .create(true)
+        .open(dir.join("broker.log"))
+        .unwrap();
+    Command::new("nats-server")
+        .args(["-a", "127.0.0.1", "-p", &port.to_string()])
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .expect("nats-server is needed for this test: apt-get install nats-server")
 }
 
 /// One GET; the body, or why not.
