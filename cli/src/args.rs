@@ -43,7 +43,7 @@ pub(crate) struct Cli {
     version: Option<bool>,
 
     /// Show each request and answer on stderr, with secrets masked
-    #[arg(short = 'v', long, global = true)]
+    #[arg(short = 'v', long, global = true, display_order = 900)]
     pub(crate) verbose: bool,
 
     #[command(subcommand)]

@@ -34,7 +34,7 @@ use serde::de::DeserializeOwned;
 
 use crate::client::{Answer, ApiError, Client};
 use crate::failure::Advised;
-use crate::patience::Patience;
+use crate::patience::{Patience, Tolerance};
 
 /// A job that runs longer has been forgotten.
 const JOB_WITHIN: Duration = Duration::from_secs(30 * 60);
@@ -146,21 +146,25 @@ pub(crate) async fn finish_job(client: &Client, job: &Job) -> anyhow::Result<()>
     let mut status = job.entity.status;
     let mut details: Option<JobError> = None;
     let mut patience = Patience::lasting(JOB_WITHIN);
+    let mut tolerance = Tolerance::default();
     while matches!(status, JobStatus::Queued | JobStatus::Running) {
         if patience.is_over() {
             let message = format!("the job {} is not done after 30 minutes", job.entity.guid);
             return Err(Advised::new(message, "try again, or ask the operator").into());
         }
-        let seen = match client.get::<Job>(&path).await {
-            Ok(seen) => seen,
+        let look = match client.get::<Job>(&path).await {
             // A job that is gone is over.
             Err(error) if error.refusal().is_some_and(|r| r.status.as_u16() == 404) => {
                 return Ok(());
             }
-            Err(error) => return Err(error).context("asking how the job is going"),
+            look => tolerance
+                .bear(look)
+                .context("asking how the job is going")?,
         };
-        status = seen.entity.status;
-        details = seen.entity.error_details;
+        if let Some(seen) = look {
+            status = seen.entity.status;
+            details = seen.entity.error_details;
+        }
         if matches!(status, JobStatus::Queued | JobStatus::Running) {
             patience.rest().await;
         }

@@ -6,8 +6,12 @@ use std::time::Duration;
 use rand::Rng;
 use tokio::time::Instant;
 
+use crate::client::ApiError;
+
 const FIRST: Duration = Duration::from_millis(25);
 const LONGEST: Duration = Duration::from_secs(1);
+/// Trouble that lasts longer than this does not pass.
+const BEARABLE: Duration = Duration::from_secs(60);
 
 /// Growing pauses up to a deadline.
 #[derive(Debug)]
@@ -45,6 +49,35 @@ impl Patience {
     }
 }
 
+/// How much trouble is borne before it counts as a failure: a part of the platform may restart.
+#[derive(Debug, Default)]
+pub(crate) struct Tolerance {
+    since: Option<Instant>,
+}
+
+// === impl Tolerance ===
+
+impl Tolerance {
+    /// What was seen; nothing where trouble may pass and has not lasted too long.
+    pub(crate) fn bear<T>(&mut self, look: Result<T, ApiError>) -> Result<Option<T>, ApiError> {
+        match look {
+            Ok(seen) => {
+                self.since = None;
+                Ok(Some(seen))
+            }
+            Err(error) if error.is_passing() => {
+                let since = *self.since.get_or_insert_with(Instant::now);
+                if since.elapsed() < BEARABLE {
+                    Ok(None)
+                } else {
+                    Err(error)
+                }
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
 /// The pause before try number `attempt` (from 1) of a request that failed: doubling from 100 ms,
 /// at most 5 s, and a random half of it, so that many clients do not come back at once.
 pub(crate) fn before_retry(attempt: u32) -> Duration {
@@ -70,6 +103,28 @@ mod tests {
         }
         assert_eq!(start.elapsed(), Duration::from_secs(10));
         assert!((10..30).contains(&looks), "{looks} looks");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn trouble_is_borne_for_a_minute_and_starts_anew_after_a_success() {
+        let trouble = || {
+            let within = Duration::from_secs(1);
+            let url = "http://api".parse().map_err(|_| ApiError::NoTarget)?;
+            Err::<(), _>(ApiError::Timeout { url, within })
+        };
+        let mut tolerance = Tolerance::default();
+        assert!(tolerance.bear(trouble()).is_ok());
+        tokio::time::advance(BEARABLE - Duration::from_secs(1)).await;
+        assert!(tolerance.bear(trouble()).is_ok());
+        assert!(tolerance.bear(Ok(())).is_ok());
+        assert!(tolerance.bear(trouble()).is_ok());
+        tokio::time::advance(BEARABLE).await;
+        assert!(tolerance.bear(trouble()).is_err());
+        assert!(
+            Tolerance::default()
+                .bear::<()>(Err(ApiError::NoOrg))
+                .is_err()
+        );
     }
 
     #[test]

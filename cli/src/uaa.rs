@@ -108,7 +108,9 @@ pub(crate) async fn renew(client: &Client, ended: &Tokens) -> Result<Tokens, Api
     };
     renewed.map_err(|error| match error.refusal() {
         // Only a refusal of the grant itself means that the person has to act.
-        Some(refusal) if refusal.status.is_client_error() => ApiError::LoginExpired,
+        Some(refusal) if matches!(refusal.status.as_u16(), 400 | 401 | 403) => {
+            ApiError::LoginExpired
+        }
         _ => error,
     })
 }

@@ -8,8 +8,8 @@ use std::fmt::Display;
 use std::io::{self, BufRead, Write};
 
 use anstyle::{AnsiColor, Style};
-use dialoguer::console::Term;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
 
 use crate::surroundings::Terminals;
 use crate::table::Table;
@@ -138,15 +138,7 @@ impl Ui {
     pub(crate) fn ask(&self, label: &str, instead: &'static str) -> Result<String, PromptError> {
         self.require_terminal(label, instead)?;
         self.prompt(label)?;
-        let mut answer = String::new();
-        let mut limited = io::Read::take(io::stdin().lock(), LONGEST_ANSWER);
-        let read = limited.read_line(&mut answer).map_err(PromptError::Read)?;
-        if read == 0 {
-            return Err(PromptError::NoAnswer {
-                what: label.to_owned(),
-            });
-        }
-        Ok(answer.trim().to_owned())
+        Ok(read_answer(label)?.trim().to_owned())
     }
 
     /// Asks for text that must not be seen.
@@ -156,8 +148,14 @@ impl Ui {
         instead: &'static str,
     ) -> Result<String, PromptError> {
         self.require_terminal(label, instead)?;
+        // Before the prompt, so that not even the fastest paste is echoed.
+        let hidden = HiddenInput::start().map_err(PromptError::Read)?;
         self.prompt(label)?;
-        Term::stdout().read_secure_line().map_err(PromptError::Read)
+        let answer = read_answer(label);
+        drop(hidden);
+        // The line end was not echoed either.
+        self.gap()?;
+        Ok(answer?.trim_end_matches(['\n', '\r']).to_owned())
     }
 
     /// Yes only when the answer says so.
@@ -222,6 +220,42 @@ impl Ui {
             Some(bar) => bar.suspend(write),
             None => write(),
         }
+    }
+}
+
+fn read_answer(what: &str) -> Result<String, PromptError> {
+    let mut answer = String::new();
+    let mut limited = io::Read::take(io::stdin().lock(), LONGEST_ANSWER);
+    match limited.read_line(&mut answer).map_err(PromptError::Read)? {
+        0 => Err(PromptError::NoAnswer {
+            what: what.to_owned(),
+        }),
+        _ => Ok(answer),
+    }
+}
+
+/// While it lives the terminal does not show what is typed.
+struct HiddenInput {
+    before: Termios,
+}
+
+// === impl HiddenInput ===
+
+impl HiddenInput {
+    fn start() -> io::Result<Self> {
+        let before = tcgetattr(io::stdin())?;
+        let mut hidden = before.clone();
+        hidden.local_flags.remove(LocalFlags::ECHO);
+        // At once and without discarding what was typed ahead.
+        tcsetattr(io::stdin(), SetArg::TCSANOW, &hidden)?;
+        Ok(Self { before })
+    }
+}
+
+impl Drop for HiddenInput {
+    fn drop(&mut self) {
+        // The terminal may have gone away; then there is nothing to restore.
+        let _ = tcsetattr(io::stdin(), SetArg::TCSANOW, &self.before);
     }
 }
 

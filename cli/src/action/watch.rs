@@ -9,17 +9,14 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Context;
 use crate::cc::{self, AppResource, Instance};
-use crate::client::ApiError;
 use crate::failure::Advised;
 use crate::logs::{self, LogLine, LogStream};
-use crate::patience::Patience;
+use crate::patience::{Patience, Tolerance};
 
 /// The API says that staging is not over yet.
 const NOT_STAGED: i64 = 170_002;
 /// So many of the last lines explain a failure.
 const LAST_LINES: usize = 20;
-/// The platform may be out of reach for so long, as when a part of it restarts.
-const TROUBLE_BEARABLE: Duration = Duration::from_secs(60);
 /// When the log has been silent for this long, the lines of what just ended have all come.
 const SILENCE: Duration = Duration::from_millis(40);
 const SILENCE_AWAITED_FOR: Duration = Duration::from_millis(400);
@@ -36,7 +33,7 @@ pub(super) struct Watch<'a> {
     /// The last lines of each phase; those of the second may come before the first is over.
     staging_lines: VecDeque<LogLine>,
     app_lines: VecDeque<LogLine>,
-    trouble_since: Option<Instant>,
+    tolerance: Tolerance,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +64,7 @@ impl<'a> Watch<'a> {
             phase: Phase::Staging,
             staging_lines: VecDeque::new(),
             app_lines: VecDeque::new(),
-            trouble_since: None,
+            tolerance: Tolerance::default(),
         }
     }
 
@@ -102,6 +99,7 @@ impl<'a> Watch<'a> {
             wheel.tick();
             let look = cc::get_app(&self.context.client, &self.app).await;
             if let Some(seen) = self
+                .tolerance
                 .bear(look)
                 .context("asking whether the app is staged")?
             {
@@ -123,7 +121,7 @@ impl<'a> Watch<'a> {
         loop {
             let look = match cc::instances(&self.context.client, &self.app).await {
                 Err(error) if error.has_code(NOT_STAGED) => Ok(None),
-                look => self.bear(look),
+                look => self.tolerance.bear(look),
             };
             let instances = look
                 .context("asking whether the app runs")?
@@ -195,25 +193,6 @@ impl<'a> Watch<'a> {
         }
         kept.push_back(line);
         Ok(())
-    }
-
-    /// The platform may be away for a moment; nothing is then seen, and nothing is wrong yet.
-    fn bear<T>(&mut self, look: Result<T, ApiError>) -> Result<Option<T>, ApiError> {
-        match look {
-            Ok(seen) => {
-                self.trouble_since = None;
-                Ok(Some(seen))
-            }
-            Err(error) if error.is_passing() => {
-                let since = *self.trouble_since.get_or_insert_with(Instant::now);
-                if since.elapsed() < TROUBLE_BEARABLE {
-                    Ok(None)
-                } else {
-                    Err(error)
-                }
-            }
-            Err(error) => Err(error),
-        }
     }
 
     // --- failures ---

@@ -82,10 +82,18 @@ fn refusals_are_told_with_their_numbers() {
 }
 
 #[test]
-fn warnings_of_the_platform_are_passed_on() {
+fn warnings_of_the_platform_are_passed_on_once() {
     let platform = Platform::start();
     let cup = Cup::logged_in(&platform);
-    // Answers without JSON are quoted.
+    platform.model().warnings = Some("Endpoint+deprecated%2C+use+v3");
+    let run = cup.run(["domains"]).succeeded();
+    assert_eq!(run.stderr, "Endpoint deprecated, use v3\n");
+}
+
+#[test]
+fn an_answer_that_is_no_json_is_quoted() {
+    let platform = Platform::start();
+    let cup = Cup::logged_in(&platform);
     platform
         .model()
         .trouble("GET /v2/organizations", 1, 400, json!("just text"));

@@ -13,3 +13,4 @@ mod platform;
 mod push;
 mod routes;
 mod session;
+mod terminal;

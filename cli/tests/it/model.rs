@@ -42,6 +42,8 @@ pub(crate) struct Model {
     pub(crate) kept: Vec<(String, String)>,
     pub(crate) troubles: Vec<Trouble>,
     pub(crate) orgs: Vec<&'static str>,
+    /// What every answer carries as `X-Cf-Warnings`.
+    pub(crate) warnings: Option<&'static str>,
     looks: u32,
     made: u32,
 }
@@ -65,6 +67,7 @@ impl Model {
             kept: Vec::new(),
             troubles: Vec::new(),
             orgs: vec!["cupola"],
+            warnings: None,
             looks: 0,
             made: 0,
         }
@@ -101,6 +104,14 @@ impl Model {
     }
 
     pub(crate) fn answer(&mut self, seen: &Seen) -> ResponseTemplate {
+        let answer = self.bare_answer(seen);
+        match self.warnings {
+            Some(warnings) => answer.insert_header("X-Cf-Warnings", warnings),
+            None => answer,
+        }
+    }
+
+    fn bare_answer(&mut self, seen: &Seen) -> ResponseTemplate {
         if let Some(trouble) = self
             .troubles
             .iter_mut()
