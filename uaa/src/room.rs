@@ -47,11 +47,14 @@ pub async fn build(config: Config, mut deps: Deps) -> anyhow::Result<Room> {
     let db = Db::open(config.database.clone(), MIGRATIONS)
         .await
         .context("cannot open the database of uaa")?;
-    bootstrap::run(&db, &hasher, &seal, &config).await?;
     let issuer = BaseUrl::new(&config.issuer);
-    let keyring = Keyring::open(db.clone(), seal, &config, &issuer)
-        .await
-        .context("cannot read the signing keys")?;
+    // At the first start both take a while, one on each core.
+    let (seeded, keyring) = tokio::join!(
+        bootstrap::run(&db, &hasher, &seal, &config),
+        Keyring::open(db.clone(), Arc::clone(&seal), &config, &issuer),
+    );
+    seeded.context("cannot bring users and clients in line with the config")?;
+    let keyring = keyring.context("cannot read the signing keys")?;
     let listener = deps.listeners.take("http", config.listen)?;
     let address = listener.local_addr().context("the socket has no address")?;
     let registrar = registrar(&config, &deps, address);
