@@ -23,6 +23,7 @@
 mod action;
 mod args;
 mod cc;
+mod chance;
 mod client;
 mod clock;
 mod failure;

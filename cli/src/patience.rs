@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use rand::Rng;
 use tokio::time::Instant;
 
+use crate::chance;
 use crate::client::ApiError;
 
 const FIRST: Duration = Duration::from_millis(25);
@@ -85,7 +85,14 @@ pub(crate) fn before_retry(attempt: u32) -> Duration {
     let full = Duration::from_millis(100)
         .saturating_mul(1 << attempt.min(10))
         .min(ceiling);
-    full / 2 + full.mul_f64(rand::rng().random_range(0.0..0.5))
+    full / 2 + (full / 2).mul_f64(fraction())
+}
+
+/// From 0 to nearly 1.
+fn fraction() -> f64 {
+    const STEPS: u32 = 1000;
+    let step = u32::try_from(chance::below(STEPS.into())).unwrap_or(0);
+    f64::from(step) / f64::from(STEPS)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Two words that make a host name nobody else has.
 
-use rand::seq::IndexedRandom;
+use crate::chance;
 
 const QUALITIES: [&str; 40] = [
     "able", "amber", "bold", "brave", "brisk", "calm", "clear", "clever", "cosy", "crisp", "eager",
@@ -18,10 +18,9 @@ const THINGS: [&str; 40] = [
 
 /// `quality-thing` and three digits, so that one and a half million names are equally likely.
 pub(crate) fn random_suffix() -> String {
-    let mut rng = rand::rng();
-    let quality = QUALITIES.choose(&mut rng).copied().unwrap_or("calm");
-    let thing = THINGS.choose(&mut rng).copied().unwrap_or("forge");
-    let number = rand::Rng::random_range(&mut rng, 0..1000);
+    let quality = chance::one_of(&QUALITIES).copied().unwrap_or("calm");
+    let thing = chance::one_of(&THINGS).copied().unwrap_or("forge");
+    let number = chance::below(1000);
     format!("{quality}-{thing}-{number:03}")
 }
 
