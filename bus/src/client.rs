@@ -19,8 +19,9 @@ use crate::permissions::OpenReplies;
 use crate::session::End;
 use crate::subscription::{Admission, Subscription};
 
-/// A socket that has taken nothing for this long is stuck; publishers do not wait for it.
-const STUCK: Duration = Duration::from_millis(200);
+/// A socket that has taken nothing for this long is stuck; publishers do not wait for it. Not shorter, as
+/// the system's own buffers are large: one who reads slowly frees them in big steps.
+const STUCK: Duration = Duration::from_millis(500);
 /// Rounds one flush makes for others' messages before it leaves the rest to the client's task.
 const FLUSH_ROUNDS: usize = 4;
 

@@ -80,7 +80,7 @@ fn permissions(field: Field<'_>) -> Result<Permissions, ConfError> {
 fn rules(field: Field<'_>) -> Result<SubjectRules, ConfError> {
     let Kind::Map(map) = &field.value().kind else {
         return Ok(SubjectRules {
-            allow: Some(field.texts()?),
+            allow: allowed(field)?,
             deny: Vec::new(),
         });
     };
@@ -88,12 +88,18 @@ fn rules(field: Field<'_>) -> Result<SubjectRules, ConfError> {
     for entry in map.entries() {
         let field = Field(entry);
         match entry.key.to_ascii_lowercase().as_str() {
-            "allow" => rules.allow = Some(field.texts()?),
+            "allow" => rules.allow = allowed(field)?,
             "deny" => rules.deny = field.texts()?,
             _ => return field.unknown(),
         }
     }
     Ok(rules)
+}
+
+/// In these files an empty list of allowed subjects is as good as none: everything is allowed.
+fn allowed(field: Field<'_>) -> Result<Option<Vec<String>>, ConfError> {
+    let subjects = field.texts()?;
+    Ok((!subjects.is_empty()).then_some(subjects))
 }
 
 fn responses(field: Field<'_>) -> Result<Option<AllowResponses>, ConfError> {

@@ -96,6 +96,20 @@ fn what_cannot_be_honoured_is_an_error_with_its_place() {
 }
 
 #[test]
+fn an_empty_allow_list_allows_everything_as_with_nats_server() {
+    let read = options(
+        "authorization { users: [{user: a, password: b, permissions: {publish: [], subscribe: {allow: []}}}] }",
+    )
+    .unwrap();
+    let granted = read.config.authorization.users[0]
+        .permissions
+        .clone()
+        .unwrap();
+    assert_eq!(granted.publish.unwrap().allow, None);
+    assert_eq!(granted.subscribe.unwrap().allow, None);
+}
+
+#[test]
 fn names_resolve() {
     let mut read = options("host: localhost, port: 1, http: 127.0.0.1:2").unwrap();
     read.resolve().unwrap();
