@@ -13,8 +13,9 @@ use crate::transfer::TransferError;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     #[error(
-        "no buildpack recognises the app (tried: {tried}). Push from the folder of the app, add what its kind is \
-         recognised by (such as index.html, requirements.txt, package.json or a Procfile), or name a buildpack with -b"
+        "no buildpack recognises the app (tried: {tried}). Push from the folder of the app, add \
+         what its kind is recognised by (such as index.html, requirements.txt, package.json or a \
+         Procfile), or name a buildpack with -b"
     )]
     NoAppDetected { tried: String },
     #[error("the buildpack {key} could not build the app ({why}); its last lines say more")]
@@ -26,7 +27,8 @@ pub(crate) enum Failure {
     #[error(transparent)]
     Procfile(#[from] ProcfileError),
     #[error(
-        "nothing says how the app starts: add a Procfile with a `web:` line, or give a start command with -c"
+        "nothing says how the app starts: add a Procfile with a `web:` line, or give a start \
+         command with -c"
     )]
     NoStartCommand,
     #[error("there is no buildpack {key:?}; there are: {known}")]

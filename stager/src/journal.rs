@@ -89,7 +89,8 @@ impl Journal {
             match read(&path) {
                 Some(entry) => entries.push(entry),
                 None => {
-                    tracing::warn!(path = %path.display(), "removing a journal file that is no entry");
+                    let shown = path.display();
+                    tracing::warn!(path = %shown, "removing a file that is no journal entry");
                     fs::remove_file(&path).map_err(failed("remove", &path))?;
                 }
             }

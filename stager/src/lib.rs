@@ -6,7 +6,7 @@
 //! anything.
 //!
 //! ```text
-//! staging.<id>.start ──> room ──> staging (one task per build) ──> report ──> controller
+//! staging.<id>.start ──> room ──> staging (a task per build) ──> report ──> controller
 //!                         │          │ package, cache, droplet by transfer
 //!                         │          │ zip made tar by archive, unpacked inside
 //!                         │          │ buildpack: detect, compile, release inside

@@ -37,7 +37,7 @@ impl Reporter {
         match self.transfer.post(&entry.completed_uri, completed).await {
             Ok(()) => {}
             Err(error) if error.is_transient() => {
-                tracing::debug!(task.id = %task, "the controller does not take the result yet: {error}");
+                tracing::debug!(task.id = %task, "the result is not taken yet: {error}");
                 return Told::NotYet;
             }
             Err(error) => {
@@ -59,7 +59,7 @@ impl Reporter {
             let pause = Instant::now() + backoff.next_pause();
             if pause > deadline {
                 let task = &entry.completed.task_id;
-                tracing::error!(task.id = %task, "the controller was not told of the result in time");
+                tracing::error!(task.id = %task, "the result could not be told in time");
                 return;
             }
             tokio::select! {

@@ -131,7 +131,8 @@ async fn clear(depot: &Depot) -> anyhow::Result<()> {
         else {
             continue;
         };
-        tracing::info!(container.id = %container.id(), "removing the container of an interrupted build");
+        let id = container.id();
+        tracing::info!(container.id = %id, "removing the container of an interrupted build");
         container.destroy().await?;
     }
     Ok(())

@@ -46,8 +46,8 @@ function isInstalled(name) {
 }
 
 /**
- * `npm start`, but without npm where that makes no difference: npm costs tens of megabytes beside the
- * app for its whole life and stands between it and its signals.
+ * `npm start`, but without npm where that makes no difference: npm costs tens of megabytes beside
+ * the app for its whole life and stands between it and its signals.
  */
 function startCommand() {
   const scripts = manifest().scripts || {};
@@ -56,7 +56,8 @@ function startCommand() {
     return plain && !scripts.prestart && !scripts.poststart ? scripts.start : 'npm start';
   }
   const main = manifest().main;
-  const files = ['server.js', typeof main === 'string' ? main : 'index.js', 'index.js', 'app.js', 'main.js'];
+  const named = typeof main === 'string' ? main : 'index.js';
+  const files = ['server.js', named, 'index.js', 'app.js', 'main.js'];
   const found = files.find((file) => /^[\w@%+=:,./-]+$/.test(file) && fs.existsSync(file));
   return found ? `node ${found}` : null;
 }
