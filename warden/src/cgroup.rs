@@ -142,6 +142,22 @@ impl Hierarchies {
     }
 }
 
+impl Hierarchies {
+    /// Removes the folders above the containers', as far as they are empty.
+    pub(crate) fn remove_parent(&self, parent: &str) {
+        for mount in self.mounts() {
+            let mut below = Some(Path::new(parent));
+            while let Some(path) = below.filter(|path| !path.as_os_str().is_empty()) {
+                // Somebody else's folder in it is the usual reason to stop here.
+                if fs::remove_dir(mount.join(path)).is_err() {
+                    break;
+                }
+                below = path.parent();
+            }
+        }
+    }
+}
+
 impl Place {
     fn join(self, path: &str) -> Self {
         match self {

@@ -226,9 +226,6 @@ impl Depot {
         }
         let hierarchies = Hierarchies::detect().map_err(WardenError::io("read", MOUNTINFO))?;
         let claim = Claim::take(&config, &hierarchies)?;
-        hierarchies
-            .make_parent(&cgroup_of(&config, claim.slot))
-            .map_err(|(path, source)| WardenError::io("make the cgroup", path)(source))?;
         crate::stack::prepare(&config.path.join(STACK))?;
         let nameservers = if config.nameservers.is_empty() {
             crate::stack::host_nameservers()
@@ -360,6 +357,17 @@ impl fmt::Debug for Depot {
     }
 }
 
+impl Drop for Inner {
+    /// An empty depot leaves nothing in the machine but its folder.
+    fn drop(&mut self) {
+        self.reap();
+        if ids_in(&self.config.path).is_ok_and(|ids| ids.is_empty()) {
+            // What cannot be given back now is taken over by whoever needs it.
+            let _ = self.claim.give_back(&self.config, &self.hierarchies);
+        }
+    }
+}
+
 // === impl Inner ===
 
 impl Inner {
@@ -404,11 +412,15 @@ impl Inner {
             }
         }
         self.reap();
-        let group = Group::new(self.hierarchies.clone(), self.cgroup(id));
+        let launch = launch::read_json::<Launch>(&dir.join(launch::SPEC)).ok();
+        // Normally the same; not when this depot has lost its slot since.
+        let cgroup = launch
+            .as_ref()
+            .map_or_else(|| self.cgroup(id), |l| l.cgroup.clone());
+        let group = Group::new(self.hierarchies.clone(), cgroup);
         group
             .remove()
             .map_err(|e| WardenError::io("remove the cgroup", e.path)(e.source))?;
-        let launch = launch::read_json::<Launch>(&dir.join(launch::SPEC)).ok();
         if let Some(cable) = launch.as_ref().and_then(|l| l.cable.as_ref()) {
             crate::netlink::delete_link(&cable.name)
                 .map_err(WardenError::io("remove the cable", &cable.name))?;

@@ -14,6 +14,10 @@ pub struct ContainerSpec {
     pub id: ContainerId,
     /// What the root file system is made of.
     pub stack: Stack,
+    /// Folders laid over the stack and under the writable layer, the first on top: each a tree from
+    /// `/` on. Never written to, and shared by any number of containers; what root owns in them
+    /// belongs to the container's user inside. They must not change while a container uses them.
+    pub layers: Vec<PathBuf>,
     /// What `hostname` says inside.
     pub hostname: String,
     /// How it is connected.
@@ -180,6 +184,8 @@ pub struct Pack {
 
 /// The largest request a supervisor accepts: an environment of a megabyte is plenty.
 pub(crate) const REQUEST_MAX: usize = 2 * 1024 * 1024;
+/// All layers of an overlay must be named on one page.
+const LAYERS_MAX: usize = 32;
 /// Bounds of [`ProcessSpec::output_buffer`].
 pub(crate) const OUTPUT_BUFFER: std::ops::RangeInclusive<u32> = 4096..=4 * 1024 * 1024;
 
@@ -193,6 +199,7 @@ impl ContainerSpec {
             hostname: id.as_str().to_owned(),
             id,
             stack: Stack::Host,
+            layers: Vec::new(),
             network: NetworkMode::Isolated,
             limits: Limits::default(),
             binds: Vec::new(),
@@ -218,6 +225,15 @@ impl ContainerSpec {
         for bind in &self.binds {
             check_absolute("bind source", &bind.source)?;
             check_absolute("bind target", &bind.target)?;
+        }
+        if self.layers.len() > LAYERS_MAX {
+            return Err(WardenError::bad_spec(
+                "layers",
+                format!("more than {LAYERS_MAX}"),
+            ));
+        }
+        for layer in &self.layers {
+            check_absolute("layer", layer)?;
         }
         if let Stack::Dir(path) = &self.stack {
             check_absolute("stack", path)?;

@@ -12,6 +12,7 @@ mod loopdev;
 mod mounts;
 mod process;
 mod tree;
+mod userns;
 
 pub(crate) use credentials::{drop_bounding, filter_syscalls, keep_capabilities, lock_privileges};
 pub(crate) use loopdev::attach_loop;
@@ -21,6 +22,7 @@ pub(crate) use process::{
     signal_pidfd, wait_gone,
 };
 pub(crate) use tree::{open_beneath, remove_tree};
+pub(crate) use userns::mapped_users;
 
 use std::io;
 

@@ -9,6 +9,7 @@ use std::{
     io::{self, Read as _, Seek as _, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::Path,
+    time::{Duration, Instant},
 };
 
 use nix::fcntl::{Flock, FlockArg};
@@ -38,49 +39,93 @@ struct Note {
 
 /// What can be said about a slot.
 enum Slot {
+    /// It is this depot's from before.
     Ours(Flock<File>),
-    Free(Flock<File>),
+    /// Nobody has it; the cgroup of who had it last.
+    Free(Option<String>),
+    /// It is this depot's, and a process has it open.
+    Busy(u32),
     Taken,
 }
+
+/// A daemon that was killed may leave its lock to a child for the moment between fork and exec.
+const UNLOCKED_WITHIN: Duration = Duration::from_secs(5);
+const TRY_EVERY: Duration = Duration::from_millis(5);
 
 // === impl Claim ===
 
 impl Claim {
-    /// Finds the slot of this folder, or a free one.
+    /// Finds the slot of this folder, or a free one, and makes the cgroups that go with it.
     pub(super) fn take(config: &DepotConfig, hierarchies: &Hierarchies) -> Result<Self> {
         super::make_private(&config.claims)?;
-        // One at a time: looking for a slot and taking it must not be interleaved.
-        let gate = open(&config.claims.join("gate"))?;
-        let _gate = Flock::lock(gate, FlockArg::LockExclusive)
-            .map_err(|(_, errno)| WardenError::io("lock", &config.claims)(errno.into()))?;
+        let deadline = Instant::now() + UNLOCKED_WITHIN;
+        loop {
+            match Self::try_take(config, hierarchies)? {
+                Ok(claim) => return Ok(claim),
+                Err(pid) => {
+                    let owner_lives = Path::new(&format!("/proc/{pid}")).exists();
+                    if owner_lives || Instant::now() > deadline {
+                        let (path, owner) = (config.path.clone(), format!("pid {pid}"));
+                        return Err(WardenError::Busy { path, owner });
+                    }
+                    crate::sys::pause(TRY_EVERY);
+                }
+            }
+        }
+    }
+
+    /// One attempt; the inner error is the pid that has the depot open.
+    fn try_take(
+        config: &DepotConfig,
+        hierarchies: &Hierarchies,
+    ) -> Result<std::result::Result<Self, u32>> {
+        let _gate = shut_gate(&config.claims)?;
         let blocks = config.subnet.blocks(config.containers_max);
-        let mut free = None;
         let routes = host_routes();
+        let mut free = None;
         for slot in 0..blocks {
             match look(config, hierarchies, slot)? {
-                Slot::Ours(lock) => return Self::write(config, slot, lock),
-                Slot::Free(lock) if free.is_none() => {
+                Slot::Ours(lock) => return Self::write(config, hierarchies, slot, lock).map(Ok),
+                Slot::Busy(pid) => return Ok(Err(pid)),
+                Slot::Free(before) if free.is_none() => {
                     let block = config.subnet.block(slot, config.containers_max);
                     let clash = routes
                         .iter()
                         .any(|(network, mask)| block.overlaps(*network, *mask));
-                    if !clash {
-                        free = Some((slot, lock));
-                    }
+                    free = (!clash).then_some((slot, before));
                 }
                 Slot::Free(_) | Slot::Taken => {}
             }
         }
-        match free {
-            Some((slot, lock)) => Self::write(config, slot, lock),
-            None => Err(WardenError::NoBlock {
+        let Some((slot, before)) = free else {
+            return Err(WardenError::NoBlock {
                 subnet: config.subnet.to_string(),
                 tried: blocks,
-            }),
+            });
+        };
+        if let Some(cgroup) = before {
+            hierarchies.remove_parent(&cgroup);
         }
+        let path = file_of(config, slot);
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(WardenError::io("open the claim", &path))?;
+        let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock)
+            .map_err(|(_, errno)| WardenError::io("lock the claim", &path)(errno.into()))?;
+        Self::write(config, hierarchies, slot, lock).map(Ok)
     }
 
-    fn write(config: &DepotConfig, slot: u32, mut lock: Flock<File>) -> Result<Self> {
+    fn write(
+        config: &DepotConfig,
+        hierarchies: &Hierarchies,
+        slot: u32,
+        mut lock: Flock<File>,
+    ) -> Result<Self> {
         let note = Note {
             depot: config.path.to_string_lossy().into_owned(),
             cgroup: super::cgroup_of(config, slot),
@@ -92,6 +137,9 @@ impl Claim {
             lock.write_all(&serde_json::to_vec(&note)?)
         };
         write().map_err(WardenError::io("write the claim", file_of(config, slot)))?;
+        hierarchies
+            .make_parent(&note.cgroup)
+            .map_err(|(path, source)| WardenError::io("make the cgroup", path)(source))?;
         Ok(Self {
             slot,
             block: config.subnet.block(slot, config.containers_max),
@@ -99,11 +147,36 @@ impl Claim {
             _lock: lock,
         })
     }
+
+    /// Gives the slot back, when the depot has no containers any more.
+    pub(super) fn give_back(&self, config: &DepotConfig, hierarchies: &Hierarchies) -> Result<()> {
+        let _gate = shut_gate(&config.claims)?;
+        hierarchies.remove_parent(&super::cgroup_of(config, self.slot));
+        let path = file_of(config, self.slot);
+        fs::remove_file(&path).map_err(WardenError::io("remove the claim", path))
+    }
+}
+
+/// One at a time: looking for a slot and taking it must not be interleaved.
+fn shut_gate(claims: &Path) -> Result<Flock<File>> {
+    let path = claims.join("gate");
+    let file = File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path)
+        .map_err(WardenError::io("open", &path))?;
+    Flock::lock(file, FlockArg::LockExclusive)
+        .map_err(|(_, errno)| WardenError::io("lock", &path)(errno.into()))
 }
 
 fn look(config: &DepotConfig, hierarchies: &Hierarchies, slot: u32) -> Result<Slot> {
     let path = file_of(config, slot);
-    let mut file = open(&path)?;
+    let mut file = match File::options().read(true).write(true).open(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Slot::Free(None)),
+        result => result.map_err(WardenError::io("open the claim", &path))?,
+    };
     let mut text = String::new();
     file.read_to_string(&mut text)
         .map_err(WardenError::io("read the claim", &path))?;
@@ -112,12 +185,11 @@ fn look(config: &DepotConfig, hierarchies: &Hierarchies, slot: u32) -> Result<Sl
     let ours = Path::new(&note.depot) == config.path;
     match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
         Ok(lock) if ours => Ok(Slot::Ours(lock)),
-        Ok(lock) if !is_alive(hierarchies, &note.cgroup) => Ok(Slot::Free(lock)),
-        Ok(_) => Ok(Slot::Taken),
-        Err((_, nix::errno::Errno::EWOULDBLOCK)) if ours => Err(WardenError::Busy {
-            path: config.path.clone(),
-            owner: format!("pid {}", note.pid),
-        }),
+        Ok(_) if is_alive(hierarchies, &note.cgroup) => Ok(Slot::Taken),
+        Ok(_) => Ok(Slot::Free(
+            Some(note.cgroup).filter(|cgroup| !cgroup.is_empty()),
+        )),
+        Err((_, nix::errno::Errno::EWOULDBLOCK)) if ours => Ok(Slot::Busy(note.pid)),
         Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(Slot::Taken),
         Err((_, errno)) => Err(WardenError::io("lock the claim", &path)(errno.into())),
     }
@@ -137,17 +209,6 @@ fn is_alive(hierarchies: &Hierarchies, cgroup: &str) -> bool {
 
 fn file_of(config: &DepotConfig, slot: u32) -> std::path::PathBuf {
     config.claims.join(format!("slot-{slot}"))
-}
-
-fn open(path: &Path) -> Result<File> {
-    File::options()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)
-        .map_err(WardenError::io("open", path))
 }
 
 /// Networks the host knows a way to, default routes aside, as (network, mask) in host order.

@@ -88,7 +88,11 @@ const NONE: Option<&str> = None;
 
 /// Builds it and moves in. The working folder must be the container's. Returns a descriptor of the
 /// writable layer's folder.
-pub(super) fn build(launch: &Launch, disk: &Disk) -> Result<File, StepError> {
+pub(super) fn build(
+    launch: &Launch,
+    disk: &Disk,
+    owners: Option<OwnedFd>,
+) -> Result<File, StepError> {
     mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE)
         .step("make mounts private")?;
     let base = writable_layer(disk)?;
@@ -110,7 +114,8 @@ pub(super) fn build(launch: &Launch, disk: &Disk) -> Result<File, StepError> {
         };
         pending.push(Pending::open(&bind.source, bind.target.clone(), flags)?);
     }
-    mount_overlay(launch, &base)?;
+    let layers = place_layers(launch, owners.as_ref())?;
+    mount_overlay(launch, &base, layers)?;
     let upper = File::open(base.join("upper")).step("open the writable layer")?;
     move_in()?;
     mount_proc()?;
@@ -195,18 +200,41 @@ fn furnish(launch: &Launch, base: &Path) -> Result<(), StepError> {
     Ok(())
 }
 
-fn mount_overlay(launch: &Launch, base: &Path) -> Result<(), StepError> {
+/// Puts the extra layers where the overlay can name them, owned by the container's user.
+fn place_layers(launch: &Launch, owners: Option<&OwnedFd>) -> Result<Vec<PathBuf>, StepError> {
+    let folder = Path::new("layers");
+    let mut placed = Vec::new();
+    for (layer, number) in launch.spec.layers.iter().zip(0..) {
+        let step = || format!("lay in {}", layer.display());
+        let target = folder.join(i32::to_string(&number));
+        fs::create_dir_all(&target).step(step())?;
+        let flags = TreeFlags {
+            read_only: true,
+            no_exec: false,
+        };
+        let owners = owners.map(|owners| owners.as_fd());
+        let tree = sys::clone_tree(layer, flags, owners).step(step())?;
+        let place = File::open(&target).step(step())?;
+        sys::place_tree(tree.as_fd(), place.as_fd()).step(step())?;
+        placed.push(target);
+    }
+    Ok(placed)
+}
+
+fn mount_overlay(launch: &Launch, base: &Path, layers: Vec<PathBuf>) -> Result<(), StepError> {
     // Relative, so that /proc/self/mountinfo inside does not tell where the depot is.
-    let lower = match &launch.spec.stack {
+    let stack = match &launch.spec.stack {
         Stack::Host => PathBuf::from("..").join(STACK),
         Stack::Dir(path) => path.clone(),
     };
-    let quoted = lower
-        .to_string_lossy()
-        .replace('\\', "\\\\")
-        .replace(':', "\\:");
-    let base = base.display();
-    let options = format!("lowerdir={quoted},upperdir={base}/upper,workdir={base}/work,volatile");
+    let quoted = |path: PathBuf| {
+        path.to_string_lossy()
+            .replace('\\', "\\\\")
+            .replace(':', "\\:")
+    };
+    let lower: Vec<String> = layers.into_iter().chain([stack]).map(quoted).collect();
+    let (lower, base) = (lower.join(":"), base.display());
+    let options = format!("lowerdir={lower},upperdir={base}/upper,workdir={base}/work,volatile");
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
     fs::create_dir(ROOT).step("make the root folder")?;
     mount(
@@ -345,7 +373,7 @@ impl Pending {
     fn open(source: &Path, target: PathBuf, flags: TreeFlags) -> Result<Self, StepError> {
         let step = || format!("bind {}", source.display());
         let is_folder = fs::metadata(source).step(step())?.is_dir();
-        let tree = sys::clone_tree(source, flags).step(step())?;
+        let tree = sys::clone_tree(source, flags, None).step(step())?;
         Ok(Self {
             tree,
             target,

@@ -38,6 +38,8 @@ pub(crate) struct Birthright<'a> {
     /// The container's cgroups, to be entered before anything else.
     pub(crate) doors: Doors,
     pub(crate) disk: Disk,
+    /// To whom the files of extra layers belong.
+    pub(crate) owners: Option<OwnedFd>,
     pub(crate) filter: Vec<sock_filter>,
     pub(crate) nofile: u64,
 }
@@ -83,10 +85,11 @@ impl<'a> Init<'a> {
             channel,
             doors,
             disk,
+            owners,
             filter,
             nofile,
         } = birthright;
-        let built = prepare(launch, &channel, doors, &disk);
+        let built = prepare(launch, &channel, doors, &disk, owners);
         match built {
             Ok((null, upper)) => {
                 channel.send(&Word::Ready, &[upper.as_fd()]).map_err(drop)?;
@@ -226,6 +229,7 @@ fn prepare(
     channel: &Channel,
     doors: Doors,
     disk: &Disk,
+    owners: Option<OwnedFd>,
 ) -> Result<(File, File), StepError> {
     nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).step("die with the supervisor")?;
     enter(doors.first)?;
@@ -238,7 +242,7 @@ fn prepare(
     sethostname(&launch.spec.hostname).step("set the host name")?;
     let own_network = launch.spec.network != NetworkMode::Host;
     let ipv6 = network::Ipv6Settings::open()?;
-    let upper = house::build(launch, disk)?;
+    let upper = house::build(launch, disk, owners)?;
     enter(doors.last)?;
     // Only now: the namespace's root is the cgroup the process is in at this moment.
     unshare(CloneFlags::CLONE_NEWCGROUP).step("make the cgroup namespace")?;

@@ -74,6 +74,9 @@ pub(crate) fn plug_in(cable: &Cable, init: i32) -> Result<(), StepError> {
         .step("make the cable")?;
     let index = crate::netlink::index_of(&cable.name).step("find the cable")?;
     Ipv6Settings::open()?.forbid(&cable.name)?;
+    // Whatever the host forwards between its other networks, nothing that comes by this cable.
+    let forwarding = format!("/proc/sys/net/ipv4/conf/{}/forwarding", cable.name);
+    std::fs::write(&forwarding, "0").step(format!("write {forwarding}"))?;
     netlink
         .add_address(index, cable.outside, CABLE_PREFIX)
         .step("set the host's address")?;

@@ -114,6 +114,7 @@ fn try_all(scratch: &Path, parent: &str) -> Vec<Facility> {
         ),
         limit("processor accounts", false, Controller::Cpuacct, "", ""),
         trial("device list", false, || try_devices(parent)),
+        trial("mapped layers", false, || try_mapped(scratch)),
         trial("disk images", false, || try_image(scratch)),
     ]);
     tried
@@ -214,7 +215,7 @@ fn try_trees() -> Outcome {
         read_only: true,
         no_exec: false,
     };
-    let tree = sys::clone_tree(Path::new("/usr"), flags).step("clone the mounts of /usr")?;
+    let tree = sys::clone_tree(Path::new("/usr"), flags, None).step("clone the mounts of /usr")?;
     let target = File::open("/usr").step("open /usr")?;
     sys::place_tree(tree.as_fd(), target.as_fd()).step("move the mounts")?;
     match fs::write("/usr/.cupola-probe", "x") {
@@ -224,6 +225,44 @@ fn try_trees() -> Outcome {
             let what = format!("writing to it: {result:?}");
             Err(io::Error::other(what)).step("make the mounts read-only")
         }
+    }
+}
+
+fn try_mapped(scratch: &Path) -> Outcome {
+    use std::os::unix::fs::MetadataExt as _;
+    const SOMEBODY: u32 = 54_321;
+    own_mounts()?;
+    for name in ["layer", "mapped", "upper2", "work2", "merged2"] {
+        fs::create_dir_all(scratch.join(name)).step("make a folder in the depot")?;
+    }
+    std::env::set_current_dir(scratch).step("enter the depot")?;
+    fs::write("layer/file", "x").step("write to the depot")?;
+    let owners = sys::mapped_users(SOMEBODY).step("make a user namespace")?;
+    let flags = TreeFlags {
+        read_only: true,
+        no_exec: false,
+    };
+    let tree = sys::clone_tree(Path::new("layer"), flags, Some(owners.as_fd()))
+        .step("map the owners of a mount")?;
+    let target = File::open("mapped").step("open a folder in the depot")?;
+    sys::place_tree(tree.as_fd(), target.as_fd()).step("move the mount")?;
+    let options = "lowerdir=mapped,upperdir=upper2,workdir=work2,volatile";
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    mount(
+        Some("overlay"),
+        "merged2",
+        Some("overlay"),
+        flags,
+        Some(options),
+    )
+    .step("mount an overlay over it")?;
+    let owner = fs::metadata("merged2/file")
+        .step("look through the overlay")?
+        .uid();
+    if owner == SOMEBODY {
+        Ok(Some("idmapped mounts".to_owned()))
+    } else {
+        Err(io::Error::other(format!("the file belongs to {owner}"))).step("see it at work")
     }
 }
 
@@ -363,17 +402,29 @@ fn try_devices(parent: &str) -> Outcome {
 
 fn with_group(parent: &str, attempt: impl FnOnce(&Hierarchies, &Group) -> Outcome) -> Outcome {
     let hierarchies = Hierarchies::detect().step("look for cgroups")?;
-    hierarchies
-        .make_parent(parent)
-        .map_err(|(path, source)| group_error(GroupError { path, source }))?;
     let path = format!("{parent}/probe-{}", std::process::id());
     let group = Group::new(hierarchies.clone(), path);
-    let outcome = group
-        .create()
+    let outcome = create_below(&hierarchies, parent, &group)
         .map_err(group_error)
         .and_then(|()| attempt(&hierarchies, &group));
     let removed = group.remove().map_err(group_error);
+    hierarchies.remove_parent(parent);
     outcome.and_then(|how| removed.map(|()| how))
+}
+
+/// Others who find the parent empty remove it: then it is made again.
+fn create_below(hierarchies: &Hierarchies, parent: &str, group: &Group) -> Result<(), GroupError> {
+    let mut tries = 0..10;
+    loop {
+        hierarchies
+            .make_parent(parent)
+            .map_err(|(path, source)| GroupError { path, source })?;
+        match group.create() {
+            Err(error)
+                if error.source.kind() == io::ErrorKind::NotFound && tries.next().is_some() => {}
+            result => return result,
+        }
+    }
 }
 
 fn group_error(error: GroupError) -> StepError {

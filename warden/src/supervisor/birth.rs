@@ -4,7 +4,7 @@ use std::{
     fs::{self, File},
     io::{self, Write as _},
     os::{
-        fd::AsFd as _,
+        fd::{AsFd as _, OwnedFd},
         unix::{
             fs::PermissionsExt as _,
             net::{UnixListener, UnixStream},
@@ -175,6 +175,7 @@ fn build_in(
         .map_err(group_error("limit the cgroup"))?;
     let doors = group.doors().map_err(group_error("open the cgroup"))?;
     let (disk, device) = prepare_disk(&launch).map_err(Stillborn::Step)?;
+    let owners = owners_of_layers(&launch)?;
     let nofile = clamp_nofile(limits.nofile).map_err(Stillborn::Step)?;
     let filter = seccomp::filter()
         .step("compile the filter")
@@ -197,13 +198,14 @@ fn build_in(
                 channel: theirs,
                 doors,
                 disk,
+                owners,
                 filter,
                 nofile,
             };
             std::process::exit(inside::run(birthright))
         }
     };
-    drop((theirs, doors));
+    drop((theirs, doors, owners));
     let kill = || {
         let _ = sys::signal_pidfd(init_fd.as_fd(), nix::libc::SIGKILL);
         let _ = nix::sys::wait::waitpid(init, None);
@@ -266,6 +268,21 @@ fn prepare_disk(launch: &Launch) -> Result<(Disk, Option<File>), StepError> {
             Ok((Disk::Image(path), Some(device)))
         }
     }
+}
+
+/// Extra layers belong to the container's user; without any there is nothing to map.
+fn owners_of_layers(launch: &Launch) -> Result<Option<OwnedFd>, Stillborn> {
+    if launch.spec.layers.is_empty() {
+        return Ok(None);
+    }
+    sys::mapped_users(launch.uid).map(Some).map_err(|error| {
+        Stillborn::Missing(Missing {
+            facility: "mapped layers".to_owned(),
+            step: "make a user namespace for them".to_owned(),
+            errno: error.raw_os_error(),
+            reason: error.to_string(),
+        })
+    })
 }
 
 /// Raising a hard limit is refused on some machines even to root: what is there must do.

@@ -32,12 +32,18 @@ const ATTR_RDONLY: u64 = 0x1;
 const ATTR_NOSUID: u64 = 0x2;
 const ATTR_NODEV: u64 = 0x4;
 const ATTR_NOEXEC: u64 = 0x8;
+const ATTR_IDMAP: u64 = 0x10_0000;
 const OPEN_TREE_CLONE: u32 = 1;
 const MOVE_MOUNT_F_EMPTY_PATH: u32 = 0x4;
 const AT_RECURSIVE: u32 = 0x8000;
 
-/// A copy of the mounts at and below `path`, private, with the flags on every one of them.
-pub(crate) fn clone_tree(path: &Path, flags: TreeFlags) -> io::Result<OwnedFd> {
+/// A copy of the mounts at and below `path`, private, with the flags on every one of them. With
+/// `owners`, files belong to whom that user namespace says.
+pub(crate) fn clone_tree(
+    path: &Path,
+    flags: TreeFlags,
+    owners: Option<BorrowedFd<'_>>,
+) -> io::Result<OwnedFd> {
     let path = c_path(path)?;
     let how = OPEN_TREE_CLONE | AT_RECURSIVE | libc::O_CLOEXEC.cast_unsigned();
     // SAFETY: the path is a C string that lives across the call.
@@ -53,11 +59,16 @@ pub(crate) fn clone_tree(path: &Path, flags: TreeFlags) -> io::Result<OwnedFd> {
     if flags.no_exec {
         set |= ATTR_NOEXEC;
     }
+    let mut userns_fd = 0;
+    if let Some(owners) = owners {
+        set |= ATTR_IDMAP;
+        userns_fd = u64::from(owners.as_raw_fd().unsigned_abs());
+    }
     let attr = MountAttr {
         set,
         clear: 0,
         propagation: libc::MS_PRIVATE,
-        userns_fd: 0,
+        userns_fd,
     };
     let how = AT_RECURSIVE | libc::AT_EMPTY_PATH.cast_unsigned();
     // SAFETY: an empty C string, and a struct of the size that is passed.
