@@ -210,7 +210,11 @@ fn member(
 ) -> Result<User, Fail> {
     if name.is_some() {
         flag::require(c, actor, change.flag())?;
-        return Ok(user::ensure(c, guid, name)?);
+        // How the name was typed is no reason to write it otherwise than the user does.
+        return match user::find(c, guid)? {
+            Some(known) if known.username.is_some() => Ok(known),
+            _ => Ok(user::ensure(c, guid, name)?),
+        };
     }
     Ok(user::find(c, guid)?
         .ok_or_else(|| api_error::INVALID_RELATION.with(format!("Could not find user {guid}")))?)

@@ -26,6 +26,8 @@ pub struct TestDb {
     pub db: Db,
     /// How to open it a second time.
     pub config: DatabaseConfig,
+    /// The url in there, readable.
+    pub url: String,
     _folder: Option<TempDir>,
 }
 
@@ -49,13 +51,14 @@ struct Account {
 pub async fn sqlite(migrations: Migrations) -> TestDb {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let url = format!("sqlite://{}/test.db", folder.path().display());
-    let config = DatabaseConfig::at(url);
+    let config = DatabaseConfig::at(url.clone());
     let db = Db::open(config.clone(), migrations)
         .await
         .expect("open a fresh SQLite database");
     TestDb {
         db,
         config,
+        url,
         _folder: Some(folder),
     }
 }
@@ -141,13 +144,15 @@ impl PostgresServer {
             .await
             .expect("join the connection")
             .expect("close the connection");
-        let config = DatabaseConfig::at(self.url(&name));
+        let url = self.url(&name);
+        let config = DatabaseConfig::at(url.clone());
         let db = Db::open(config.clone(), migrations)
             .await
             .expect("open a fresh database");
         TestDb {
             db,
             config,
+            url,
             _folder: None,
         }
     }
