@@ -25,6 +25,7 @@ build:
 test: tools fmt clippy doc
 	$(CARGO) build --locked --workspace --bins
 	$(CARGO) nextest run --locked --workspace --profile all
+	CUPOLA_TEST_BUS=nats-server $(CARGO) nextest run --locked --profile all -p cupola-tests --test e2e
 
 check: fmt clippy
 	$(CARGO) nextest run --locked --workspace --exclude cupola-tests -E 'not test(/privileged/)'

@@ -24,6 +24,8 @@ pub(crate) struct Identity {
     pub(crate) encryption_key: String,
     /// Encrypts secrets in the user and token service's rows; hex.
     pub(crate) uaa_encryption_key: String,
+    /// Secret of the controller as a client of the user and token service.
+    pub(crate) controller_client_secret: String,
     /// Password of the bulk API.
     pub(crate) bulk_password: String,
     /// Password of the routers' `/routes`.
@@ -97,6 +99,7 @@ impl Identity {
             signing_key: key(),
             encryption_key: key(),
             uaa_encryption_key: key(),
+            controller_client_secret: password(),
             bulk_password: password(),
             router_status_password: password(),
             roles,

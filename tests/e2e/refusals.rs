@@ -56,7 +56,10 @@ fn a_wrong_password_and_an_unknown_user_read_the_same() {
         .succeeds();
     let wrong = platform.cup(&["auth", "admin", "wrong"]).fails().text();
     let unknown = platform.cup(&["auth", "nobody", "wrong"]).fails().text();
-    assert_eq!(wrong.replace("admin", ""), unknown.replace("nobody", ""));
+    assert_eq!(
+        wrong, unknown,
+        "the answer must not tell which users there are"
+    );
     platform.cup(&["apps"]).fails().says("log");
 }
 
@@ -94,7 +97,12 @@ fn a_token_that_is_no_good_is_401_with_the_right_code() {
 #[test]
 fn an_expired_token_is_refreshed_by_the_client_and_refused_by_the_api() {
     let platform = Platform::start_with(cupola_testkit::Options {
-        settings: "[uaa]\naccess_token_seconds = 1\n".to_owned(),
+        settings: "[[uaa.clients]]
+id = \"cf\"
+secret = \"\"
+access_token_seconds = 1
+"
+        .to_owned(),
         ..Default::default()
     });
     let token = platform.cup(&["oauth-token"]).succeeds().stdout;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use cupola_messages::component::{ANNOUNCE, Component, DISCOVER};
 use cupola_types::{ComponentId, Role};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -74,6 +75,7 @@ where
 
 /// Runs `process` on a small runtime and turns its result into an exit status.
 pub fn run_with(role: Role, process: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
+    allow_many_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .max_blocking_threads(16)
@@ -138,6 +140,15 @@ pub fn shutdown_on_signals() -> anyhow::Result<CancellationToken> {
         token.cancel();
     });
     Ok(shutdown)
+}
+
+/// Raises the soft limit of open files to the hard one: each connection takes one.
+fn allow_many_open_files() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        tracing::warn!("the limit of open files stays as it is: {error}");
+    }
 }
 
 fn unusable(role: Role, error: &anyhow::Error) -> ExitCode {

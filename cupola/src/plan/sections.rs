@@ -13,6 +13,8 @@ use crate::identity::Identity;
 
 /// User of the bulk API.
 const BULK_USER: &str = "bulk_api";
+/// The controller as a client of the user and token service.
+const CONTROLLER_CLIENT: &str = "cloud_controller";
 /// The root file system that every machine offers: a read-only view of its own `/usr`.
 const STACK: &str = "cupola-host";
 
@@ -99,6 +101,7 @@ fn uaa(
     let issuer = addresses.external("http", addresses.uaa);
     let (database, key) = (sqlite(own, "uaa.db")?, identity.uaa_encryption_key.as_str());
     let (domain, password) = (settings.domain.as_str(), identity.admin_password.as_str());
+    let secret = identity.controller_client_secret.as_str();
     Ok(toml! {
         issuer = issuer
         encryption_key = key
@@ -108,6 +111,9 @@ fn uaa(
         [admin]
         user_name = ADMIN
         password = password
+        [[clients]]
+        id = CONTROLLER_CLIENT
+        secret = secret
     })
 }
 
@@ -152,6 +158,7 @@ fn cloud_controller(
         identity.encryption_key.as_str(),
     );
     let bulk_password = identity.bulk_password.as_str();
+    let client_secret = identity.controller_client_secret.as_str();
     let port = i64::from(addresses.http.port());
     Ok(toml! {
         external_url = external
@@ -166,6 +173,8 @@ fn cloud_controller(
         external_url = uaa_external
         internal_url = uaa_internal
         issuer = issuer
+        client_id = CONTROLLER_CLIENT
+        client_secret = client_secret
         [logs]
         doppler_url = doppler
         log_cache_url = log_cache
