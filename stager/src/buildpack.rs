@@ -40,26 +40,26 @@ impl Choice {
     /// What `order` says.
     pub(crate) fn of(order: &StartStaging, carried: &Carried) -> Result<Self, Failure> {
         let installed = &order.admin_buildpacks;
-        if let Some(url) = given(order.properties.buildpack_git_url.as_deref()) {
-            return Ok(Self::Given(git(url)?));
-        }
-        if let Some(key) = given(order.properties.buildpack_key.as_deref()) {
-            if key.contains("://") {
-                return Ok(Self::Given(git(key)?));
+        let properties = &order.properties;
+        let wished = given(properties.buildpack_git_url.as_deref());
+        if let Some(wish) = wished.or_else(|| given(properties.buildpack_key.as_deref())) {
+            // What the controller does not know by name it passes on as a URL.
+            if wish.contains("://") {
+                return Ok(Self::Given(git(wish)?));
             }
             let uploaded = installed
                 .iter()
-                .find(|pack| pack.key == key && pack.url.is_some());
+                .find(|pack| pack.key == wish && pack.url.is_some());
             let found = match (
                 uploaded.and_then(|pack| pack.url.clone()),
-                carried.find(key),
+                carried.find(wish),
             ) {
                 (Some(url), _) => Buildpack {
-                    key: key.to_owned(),
+                    key: wish.to_owned(),
                     source: Source::Zip(url),
                 },
                 (None, Some(key)) => carried_one(key),
-                (None, None) => return Err(unknown(key, order, carried)),
+                (None, None) => return Err(unknown(wish, order, carried)),
             };
             return Ok(Self::Given(found));
         }

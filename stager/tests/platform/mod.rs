@@ -353,7 +353,10 @@ impl Platform {
 }
 
 impl Drop for Platform {
-    #[expect(clippy::disallowed_methods, reason = "polls between looks; drop cannot await")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "polls between looks; drop cannot await"
+    )]
     fn drop(&mut self) {
         // Asked, not killed: a stager that is killed leaves its containers to the next one.
         if let Some(mut stager) = self.stager.take() {
