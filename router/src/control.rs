@@ -11,7 +11,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use cupola_component::Bus;
+use cupola_component::{Bus, Requests};
+use cupola_messages::Nothing;
 use cupola_messages::router::{self, RouterStart};
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -70,18 +71,13 @@ impl Control {
         }
     }
 
-    /// Answers whoever greets, for ever.
-    ///
-    /// # Errors
-    /// When greetings cannot be heard.
-    pub(crate) async fn answer_greetings(&self) -> anyhow::Result<()> {
-        let mut greetings = self.bus.serve(&router::GREET).await?;
+    /// Answers whoever greets, until the bus is closed for good.
+    pub(crate) async fn answer_greetings(&self, mut greetings: Requests<Nothing, RouterStart>) {
         while let Some(greeting) = greetings.next().await {
             if let Err(error) = greeting.answer(&self.start()).await {
                 tracing::debug!("greeting not answered: {error}");
             }
         }
-        Ok(())
     }
 
     /// Drops stale endpoints, for ever. While the bus is away silence proves nothing, so nothing is

@@ -55,30 +55,65 @@ pub(crate) struct RequestRules {
     pub(crate) kept: Vec<HeaderName>,
 }
 
+/// Which headers that need care a message has. Most have few; looking through the names once is cheaper
+/// than asking for each.
+#[derive(Debug, Clone, Copy, Default)]
+struct Present {
+    connection: bool,
+    /// `Keep-Alive`, `Proxy-…`, `TE`, `Upgrade`.
+    hop_by_hop: bool,
+    /// `X-CF-…`.
+    platform: bool,
+}
+
+// === impl Present ===
+
+impl Present {
+    fn in_headers(headers: &HeaderMap) -> Self {
+        let mut present = Self::default();
+        for name in headers.keys() {
+            let name = name.as_str();
+            match name.as_bytes().first() {
+                Some(b'c') => present.connection |= name == "connection",
+                Some(b'k' | b'p' | b't' | b'u') => {
+                    present.hop_by_hop |= matches!(name, "keep-alive" | "te" | "upgrade")
+                        || name.starts_with("proxy-");
+                }
+                Some(b'x') => present.platform |= name.starts_with("x-cf-"),
+                _ => {}
+            }
+        }
+        present
+    }
+}
+
 // === impl RequestRules ===
 
 impl RequestRules {
-    /// Makes a client's headers those that any endpoint may see. `upgrade` is whether it asked for
-    /// one.
+    /// Makes a client's headers those that any endpoint may see. `peer` is the client's address, and
+    /// `upgrade` whether it asked for one.
     pub(crate) fn apply(
         &self,
         headers: &mut HeaderMap,
-        peer: IpAddr,
+        peer: &HeaderValue,
         request_id: &HeaderValue,
         upgrade: bool,
     ) {
-        self.strip_hop_by_hop(headers, upgrade);
-        for name in [
-            &names::APP_ID,
-            &names::INSTANCE_ID,
-            &names::INSTANCE_INDEX,
-            &names::APP_INSTANCE,
-            // Nobody but a router may sign for a route service.
-            &names::PROXY_SIGNATURE,
-            &names::PROXY_METADATA,
-            &names::FORWARDED_URL,
-        ] {
-            headers.remove(name);
+        let present = Present::in_headers(headers);
+        self.strip_hop_by_hop(headers, present, upgrade);
+        if present.platform {
+            for name in [
+                &names::APP_ID,
+                &names::INSTANCE_ID,
+                &names::INSTANCE_INDEX,
+                &names::APP_INSTANCE,
+                // Nobody but a router may sign for a route service.
+                &names::PROXY_SIGNATURE,
+                &names::PROXY_METADATA,
+                &names::FORWARDED_URL,
+            ] {
+                headers.remove(name);
+            }
         }
         append_forwarded_for(headers, peer);
         match self.forwarded_proto {
@@ -100,8 +135,8 @@ impl RequestRules {
         }
     }
 
-    fn strip_hop_by_hop(&self, headers: &mut HeaderMap, upgrade: bool) {
-        if headers.contains_key(CONNECTION) {
+    fn strip_hop_by_hop(&self, headers: &mut HeaderMap, present: Present, upgrade: bool) {
+        if present.connection {
             for name in named_in_connection(headers) {
                 // What frames or addresses the message is not a hop's to drop.
                 let needed = [HOST, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE, TE];
@@ -111,19 +146,23 @@ impl RequestRules {
             }
             headers.remove(CONNECTION);
         }
-        strip_always(headers);
-        headers.remove(PROXY_AUTHORIZATION);
-        if let Some(te) = headers.get(TE)
-            && !has_token(te, "trailers")
-        {
+        if present.hop_by_hop {
+            strip_always(headers);
+            headers.remove(PROXY_AUTHORIZATION);
+            let trailers = headers
+                .get_all(TE)
+                .iter()
+                .any(|te| has_token(te, "trailers"));
             headers.remove(TE);
-        } else if headers.contains_key(TE) {
-            headers.insert(TE, HeaderValue::from_static("trailers"));
+            if trailers {
+                headers.insert(TE, HeaderValue::from_static("trailers"));
+            }
+            if !upgrade {
+                headers.remove(UPGRADE);
+            }
         }
         if upgrade {
             headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-        } else {
-            headers.remove(UPGRADE);
         }
     }
 }
@@ -146,7 +185,8 @@ pub(crate) fn address_to(headers: &mut HeaderMap, endpoint: &Endpoint) {
 /// something.
 pub(crate) fn clean_answer(headers: &mut HeaderMap, status: u16, request_id: &HeaderValue) {
     let upgrade = matches!(status, 101 | 426);
-    if headers.contains_key(CONNECTION) {
+    let present = Present::in_headers(headers);
+    if present.connection {
         for name in named_in_connection(headers) {
             if ![CONTENT_LENGTH, UPGRADE].contains(&name) {
                 headers.remove(name);
@@ -154,13 +194,18 @@ pub(crate) fn clean_answer(headers: &mut HeaderMap, status: u16, request_id: &He
         }
         headers.remove(CONNECTION);
     }
-    strip_always(headers);
     headers.remove(TRANSFER_ENCODING); // the engine frames the body anew
-    headers.remove(&names::PROXY_SIGNATURE);
+    if present.hop_by_hop {
+        strip_always(headers);
+        if !upgrade {
+            headers.remove(UPGRADE);
+        }
+    }
+    if present.platform {
+        headers.remove(&names::PROXY_SIGNATURE);
+    }
     if upgrade {
         headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-    } else {
-        headers.remove(UPGRADE);
     }
     if let Entry::Vacant(place) = headers.entry(&names::VCAP_REQUEST_ID) {
         place.insert(request_id.clone());
@@ -200,16 +245,26 @@ fn named_in_connection(headers: &HeaderMap) -> Vec<HeaderName> {
         .collect()
 }
 
-fn append_forwarded_for(headers: &mut HeaderMap, peer: IpAddr) {
+fn append_forwarded_for(headers: &mut HeaderMap, peer: &HeaderValue) {
+    if !headers.contains_key(&names::FORWARDED_FOR) {
+        headers.insert(&names::FORWARDED_FOR, peer.clone());
+        return;
+    }
     let mut chain = Vec::with_capacity(64);
     for value in headers.get_all(&names::FORWARDED_FOR) {
         chain.extend_from_slice(value.as_bytes());
         chain.extend_from_slice(b", ");
     }
-    chain.extend_from_slice(peer.to_canonical().to_string().as_bytes());
+    chain.extend_from_slice(peer.as_bytes());
     if let Ok(value) = HeaderValue::from_maybe_shared(bytes::Bytes::from(chain)) {
         headers.insert(&names::FORWARDED_FOR, value);
     }
+}
+
+/// A client's address as `X-Forwarded-For` shows it.
+pub(crate) fn peer_value(peer: IpAddr) -> HeaderValue {
+    let text = peer.to_canonical().to_string();
+    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("unknown"))
 }
 
 fn now_ms() -> HeaderValue {
@@ -245,7 +300,8 @@ mod tests {
             kept: vec![names::FORWARDED_PROTO.clone()],
         };
         let mut headers = headers(lines);
-        rules.apply(&mut headers, "192.0.2.9".parse().unwrap(), &ID, upgrade);
+        let peer = peer_value("192.0.2.9".parse().unwrap());
+        rules.apply(&mut headers, &peer, &ID, upgrade);
         headers
     }
 

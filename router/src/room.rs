@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use cupola_component::{AppLog, Deps};
 use cupola_messages::logs::LogSource;
+use cupola_messages::router;
 use nix::sys::socket::{Backlog, setsockopt, sockopt};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
@@ -154,7 +155,9 @@ impl Room {
         drop((listener, shared));
         let core_ended = cores.ended();
 
+        // Both before anybody is asked: answers and greetings come at once.
         let messages = control.subscribe().await?;
+        let greetings = deps.bus.serve(&router::GREET).await?;
         let spawn = |task: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>| {
             deps.tasks
                 .spawn(background.clone().run_until_cancelled_owned(task));
@@ -173,11 +176,7 @@ impl Room {
         }));
         spawn(Box::pin({
             let control = control.clone();
-            async move {
-                if let Err(error) = control.answer_greetings().await {
-                    tracing::error!("greetings are not heard: {error:#}");
-                }
-            }
+            async move { control.answer_greetings(greetings).await }
         }));
         spawn(Box::pin(async move { varz.keep_rates().await }));
         if let Some(listener) = routes_list {

@@ -248,7 +248,7 @@ impl Varz {
             MetricType::Histogram,
         )?;
         let mut last = 0;
-        let bounds: Vec<_> = latency
+        let mut bounds: Vec<_> = latency
             .cumulative()
             .map(|(bound, cumulative)| {
                 let count = cumulative - last;
@@ -256,6 +256,9 @@ impl Varz {
                 (bound.as_secs_f64(), count)
             })
             .collect();
+        if let Some((bound, _)) = bounds.last_mut() {
+            *bound = f64::INFINITY;
+        }
         let samples = latency.samples();
         buckets.encode_histogram::<prometheus_client::encoding::NoLabelSet>(
             latency.total().as_secs_f64(),

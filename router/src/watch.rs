@@ -70,8 +70,10 @@ impl Watch {
         self.phase.get()
     }
 
+    /// Begins a phase, with all its time before it.
     pub(crate) fn enter(&self, phase: Phase) {
         self.phase.set(phase);
+        self.expired.set(false);
         self.since.set(self.clock.get());
     }
 
@@ -103,12 +105,6 @@ impl Watch {
     /// Whether the present phase has lasted too long.
     pub(crate) fn expired(&self) -> bool {
         self.expired.get()
-    }
-
-    /// Says that the expiry has been dealt with, and begins the phase anew.
-    pub(crate) fn forgive(&self) {
-        self.expired.set(false);
-        self.since.set(self.clock.get());
     }
 
     fn wake(&self) {

@@ -23,6 +23,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use hyper::body::Incoming;
+use hyper::header::HeaderValue;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
@@ -38,6 +39,7 @@ use self::tunnel::Tunnel;
 use self::upstream::Dialer;
 use super::Engine;
 use crate::core::{Core, Stage};
+use crate::headers::peer_value;
 use crate::watch::{Phase, Watch};
 
 /// How long, and for how many bytes, to hear out a client whose request was answered before it was
@@ -58,6 +60,8 @@ pub(crate) struct HyperEngine {
 #[derive(Debug)]
 struct Link {
     peer: SocketAddr,
+    /// The peer's address as `X-Forwarded-For` shows it.
+    peer_value: HeaderValue,
     watch: Rc<Watch>,
     /// An endpoint that agreed to an upgrade, until the 101 has been written.
     tunnel: RefCell<Option<Tunnel>>,
@@ -103,6 +107,7 @@ impl Engine for HyperEngine {
         let watch = watched.watch();
         let link = Rc::new(Link {
             peer,
+            peer_value: peer_value(peer.ip()),
             watch: Rc::clone(watch),
             tunnel: RefCell::new(None),
             request_open: Rc::default(),
@@ -111,6 +116,7 @@ impl Engine for HyperEngine {
             let (engine, link) = (Rc::clone(&self), Rc::clone(&link));
             move |request: Request<Incoming>| -> Answering {
                 let (engine, link) = (Rc::clone(&engine), Rc::clone(&link));
+                // Boxed, so that an idle connection holds no request's state.
                 Box::pin(async move { Ok(engine.answer(&link, request).await) })
             }
         });

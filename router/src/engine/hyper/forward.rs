@@ -138,7 +138,7 @@ impl HyperEngine {
         let rules = &self.core.request_rules;
         rules.apply(
             &mut parts.headers,
-            link.peer.ip(),
+            &link.peer_value,
             &asked.request_id,
             asked.upgrade,
         );
@@ -279,7 +279,6 @@ impl HyperEngine {
                 Ok(answer) => return Ok((answer, upstream)),
                 Err(Lost::Endpoint(cause, unsent)) => (cause, unsent),
                 Err(Lost::Timeout) => {
-                    link.watch.forgive();
                     let status = core.config.endpoint_timeout_status;
                     return Err(Miss::after(Failure::Timeout { status }));
                 }
