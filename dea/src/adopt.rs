@@ -125,8 +125,9 @@ impl Adopted {
         if saved == InstanceState::Crashed {
             return self.stray(found); // it is only remembered
         }
-        self.lives
-            .push((Life::new(Arc::clone(dea), guid, stop), saved, found));
+        let mut life = Life::new(Arc::clone(dea), guid, stop);
+        life.hold_droplet();
+        self.lives.push((life, saved, found));
     }
 
     fn stray(&mut self, found: Found) {

@@ -28,6 +28,8 @@ pub(crate) struct Containers {
 #[derive(Debug)]
 struct Live {
     container: Container,
+    /// Bytes of disk that it takes besides its own.
+    shared_bytes: u64,
     /// Held while measuring, so that many who ask at once cause one measurement.
     last: tokio::sync::Mutex<Sample>,
 }
@@ -44,8 +46,15 @@ struct Sample {
 // === impl Containers ===
 
 impl Containers {
-    /// Adds a container whose processes have used `cpu_ns` of processor time so far.
-    pub(crate) fn insert(&self, guid: &InstanceGuid, container: Container, cpu_ns: u64) {
+    /// Adds a container whose processes have used `cpu_ns` of processor time so far, and whose
+    /// droplet takes `shared_bytes` outside of it.
+    pub(crate) fn insert(
+        &self,
+        guid: &InstanceGuid,
+        container: Container,
+        cpu_ns: u64,
+        shared_bytes: u64,
+    ) {
         let baseline = Sample {
             at: Instant::now(),
             cpu_ns,
@@ -53,6 +62,7 @@ impl Containers {
         };
         let live = Live {
             container,
+            shared_bytes,
             last: tokio::sync::Mutex::new(baseline),
         };
         self.live.lock().insert(guid.clone(), Arc::new(live));
@@ -71,7 +81,9 @@ impl Containers {
         }
         let info = timeout(MEASURE_WITHIN, live.container.info()).await.ok()?;
         let stats = info.inspect_err(|error| debug!(instance.guid = %guid, %error, "no stats"));
-        *last = next_sample(&last, &stats.ok()?.stats, Instant::now());
+        let mut stats = stats.ok()?.stats;
+        stats.disk_bytes = stats.disk_bytes.saturating_add(live.shared_bytes);
+        *last = next_sample(&last, &stats, Instant::now());
         last.usage.clone()
     }
 }

@@ -1,11 +1,14 @@
-//! The droplet cache: each droplet is fetched, verified and inflated once, and then shared.
+//! The droplet cache: each droplet is fetched, verified and unpacked once, and then shared.
 //!
 //! ```text
 //! droplets/
 //!   boot_id           the boot in which the entries were made
 //!   <sha1>/           complete by virtue of its name: renamed here when everything is written
-//!     droplet.tar     the inflated archive: each start unpacks it inside its own container
 //!     contents.json   what is in it
+//!     layer/          the unpacked droplet as a tree from / on: a read-only layer that all its
+//!                     instances share, each with a writable layer of its own above
+//!     droplet.tar     instead of layer/ where the machine cannot map a layer's owner: unpacked in
+//!                     each container, by warden
 //!   work/             downloads and half-made entries; emptied at start
 //! ```
 //!
@@ -16,10 +19,12 @@
 
 mod archive;
 mod download;
+mod unpack;
 
 use std::collections::HashMap;
 use std::fs;
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -37,9 +42,14 @@ pub(crate) use archive::StagingInfo;
 pub(crate) use archive::{ArchiveLimits, Contents};
 pub(crate) use download::DownloadLimits;
 use download::{DownloadError, Downloader};
+use unpack::UnpackError;
 
 /// The inflated archive in an entry.
 const TAR: &str = "droplet.tar";
+/// The unpacked droplet in an entry.
+const LAYER: &str = "layer";
+/// How much of an archive is read at a time.
+const UNPACK_BUFFER: usize = 256 * 1024;
 /// What is in it.
 const CONTENTS: &str = "contents.json";
 
@@ -60,6 +70,8 @@ pub(crate) enum DropletError {
     Download(#[from] DownloadError),
     #[error("cannot use the droplet")]
     Archive(#[from] ArchiveError),
+    #[error("cannot unpack the droplet")]
+    Unpack(#[from] UnpackError),
     #[error("cannot {action} {path:?} in the droplet cache")]
     Cache {
         action: &'static str,
@@ -68,6 +80,24 @@ pub(crate) enum DropletError {
     },
     #[error("the download was abandoned because the dea is shutting down")]
     Abandoned,
+}
+
+/// How droplets are kept and given to containers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// Unpacked once; containers share it as a layer.
+    Layer,
+    /// As an archive; each container unpacks its own.
+    Archive,
+}
+
+/// A droplet, ready for a container.
+#[derive(Debug)]
+pub(crate) enum Ready {
+    /// A folder to lay under the container.
+    Layer(PathBuf),
+    /// An archive to unpack in it.
+    Archive(fs::File),
 }
 
 /// Limits of the cache, from the room's configuration.
@@ -88,6 +118,7 @@ pub(crate) struct DropletCache {
 #[derive(Debug)]
 struct Inner {
     dir: PathBuf,
+    form: Form,
     limits: CacheLimits,
     downloader: Downloader,
     tasks: TaskTracker,
@@ -150,6 +181,7 @@ impl DropletCache {
     /// Opens the cache in `dir`: entries of this boot are kept, everything else is removed.
     pub(crate) fn open(
         dir: PathBuf,
+        form: Form,
         limits: CacheLimits,
         tasks: TaskTracker,
     ) -> Result<Self, DropletError> {
@@ -157,6 +189,7 @@ impl DropletCache {
         let cache = Self {
             inner: Arc::new(Inner {
                 dir,
+                form,
                 limits,
                 downloader,
                 tasks,
@@ -176,7 +209,7 @@ impl DropletCache {
         uri: &str,
     ) -> Result<DropletLease, Arc<DropletError>> {
         let mut lease = self.hold(sha.clone());
-        if !self.inner.entry_dir(sha).is_dir() {
+        if !self.inner.is_stored(sha) {
             self.fetch(sha, uri).await?;
         }
         lease.load().map_err(Arc::new)?;
@@ -281,6 +314,18 @@ impl Inner {
         self.dir.join(sha.as_str())
     }
 
+    /// What there is of a droplet for containers.
+    fn body(&self, sha: &DropletSha) -> PathBuf {
+        self.entry_dir(sha).join(match self.form {
+            Form::Layer => LAYER,
+            Form::Archive => TAR,
+        })
+    }
+
+    fn is_stored(&self, sha: &DropletSha) -> bool {
+        self.body(sha).exists()
+    }
+
     fn work_dir(&self) -> PathBuf {
         self.dir.join("work")
     }
@@ -310,7 +355,7 @@ impl Inner {
     }
 
     async fn fetch(self: &Arc<Self>, sha: &DropletSha, uri: &str) -> Result<(), DropletError> {
-        if self.entry_dir(sha).is_dir() {
+        if self.is_stored(sha) {
             return Ok(()); // another fetch ended between the look and this one
         }
         let begun = Instant::now();
@@ -343,6 +388,9 @@ impl Inner {
         let scratch = self.scratch("entry");
         let result = self.make_in(&scratch, archive).and_then(|contents| {
             let target = self.entry_dir(sha);
+            if target.exists() {
+                self.discard(&target); // kept in the other form, by a dea of before
+            }
             fs::rename(&scratch, &target).map_err(cache_error("rename to", &target))?;
             Ok(contents)
         });
@@ -356,6 +404,10 @@ impl Inner {
         make_dir(scratch)?;
         let tar = scratch.join(TAR);
         let contents = archive::prepare(archive, &tar, self.limits.archive)?;
+        if self.form == Form::Layer {
+            make_layer(&scratch.join(LAYER), &tar, self.limits.archive)?;
+            fs::remove_file(&tar).map_err(cache_error("remove", &tar))?;
+        }
         let note = scratch.join(CONTENTS);
         let text = serde_json::to_vec(&contents).unwrap_or_default();
         fs::write(&note, text).map_err(cache_error("write", &note))?;
@@ -382,10 +434,23 @@ impl Inner {
 // === impl DropletLease ===
 
 impl DropletLease {
-    /// The inflated archive, for warden to unpack.
-    pub(crate) fn open(&self) -> Result<fs::File, DropletError> {
-        let path = self.cache.inner.entry_dir(&self.sha).join(TAR);
-        fs::File::open(&path).map_err(cache_error("open", &path))
+    /// What a container is given of it.
+    pub(crate) fn ready(&self) -> Result<Ready, DropletError> {
+        let path = self.cache.inner.body(&self.sha);
+        match self.cache.inner.form {
+            Form::Layer => Ok(Ready::Layer(path)),
+            Form::Archive => fs::File::open(&path)
+                .map(Ready::Archive)
+                .map_err(cache_error("open", &path)),
+        }
+    }
+
+    /// Bytes that it takes in each container without being counted there.
+    pub(crate) fn shared_bytes(&self) -> u64 {
+        match self.cache.inner.form {
+            Form::Layer => self.contents.bytes,
+            Form::Archive => 0,
+        }
     }
 
     /// What is in it.
@@ -407,6 +472,29 @@ impl Drop for DropletLease {
     fn drop(&mut self) {
         self.cache.release(&self.sha);
     }
+}
+
+/// Unpacks `tar` to where a container finds it, as a tree from `/` on.
+fn make_layer(layer: &Path, tar: &Path, limits: ArchiveLimits) -> Result<(), DropletError> {
+    let home = layer.join("home/vcap");
+    make_dir(&home)?;
+    let archive = fs::File::open(tar).map_err(cache_error("open", tar))?;
+    unpack::unpack(
+        io::BufReader::with_capacity(UNPACK_BUFFER, archive),
+        &home,
+        limits,
+    )?;
+    for folder in [layer, &layer.join("home"), &home] {
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o755))
+            .map_err(cache_error("open up", folder))?;
+    }
+    // Where a droplet has one of these as a file, the app will say what it misses.
+    for folder in ["app", "logs", "tmp"].map(|name| home.join(name)) {
+        if fs::symlink_metadata(&folder).is_err() {
+            make_dir(&folder)?;
+        }
+    }
+    Ok(())
 }
 
 fn cache_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DropletError {

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use cupola_messages::dea::{Refusal, StartInstance};
 use cupola_warden::{
-    ContainerId, ContainerSpec, DiskMode, Limits, NetworkMode, ProcessRole, ProcessSpec, Stack,
-    Unpack, WardenError,
+    ContainerId, ContainerSpec, DiskMode, Limits, Links, NetworkMode, ProcessRole, ProcessSpec,
+    Stack, Unpack, WardenError,
 };
 
 use crate::config::{Config, DiskLimit};
@@ -67,16 +67,20 @@ pub(crate) fn check(config: &Config, order: &StartInstance) -> Result<(), Refuse
     Ok(())
 }
 
-/// The container for an instance. Nothing in it is secret: the environment goes to the process.
+/// The container for an instance whose droplet takes `shared_bytes` of its disk already. Nothing in
+/// it is secret: the environment goes to the process.
 pub(crate) fn container(
     config: &Config,
     order: &StartInstance,
     instance: &Instance,
+    shared_bytes: u64,
 ) -> Result<ContainerSpec, WardenError> {
     let mut spec = ContainerSpec::new(ContainerId::new(instance.guid.as_str())?);
     spec.stack = stack(config, &order.stack).unwrap_or(Stack::Host);
     spec.network = NetworkMode::Isolated;
     spec.limits = limits(config, instance);
+    let left = instance.limits.disk.bytes().saturating_sub(shared_bytes);
+    spec.limits.disk_bytes = Some(left.max(u64::from(MIN_DISK_MB) << 20));
     let note = serde_json::to_string(instance).unwrap_or_default();
     spec.properties.insert(INSTANCE_NOTE.to_owned(), note);
     Ok(spec)
@@ -98,6 +102,8 @@ pub(crate) fn unpack(config: &Config) -> Unpack {
     Unpack {
         bytes_max: config.max_inflated_droplet_mb.bytes(),
         entries_max: config.max_droplet_entries,
+        // Our own stager packed it: links into the stack are meant, and only seen from inside.
+        links: Links::Any,
         ..Unpack::into_dir(HOME)
     }
 }
@@ -180,7 +186,12 @@ mod tests {
         let mut order = order("a", 0);
         order.env = vec!["PASSWORD=secret".to_owned()];
         let it = instance("a", 0);
-        let spec = container(&Config::default(), &order, &it).unwrap();
+        let spec = container(&Config::default(), &order, &it, 28 << 20).unwrap();
+        assert_eq!(
+            spec.limits.disk_bytes,
+            Some(100 << 20),
+            "128 MiB less the droplet"
+        );
         let note: Instance = serde_json::from_str(&spec.properties[INSTANCE_NOTE]).unwrap();
         assert_eq!(note, it);
         assert!(!serde_json::to_string(&spec).unwrap().contains("secret"));

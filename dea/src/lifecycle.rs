@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use cupola_messages::dea::{ExitReason, StartInstance};
 use cupola_messages::logs::LogStream;
-use cupola_types::{InstanceGuid, InstanceState};
+use cupola_types::{DiskMb, InstanceGuid, InstanceState};
 use cupola_warden::WardenError;
 use cupola_warden::aio::{Container, Process};
 use tokio::sync::watch;
@@ -27,7 +27,7 @@ use tracing::{info, warn};
 pub(crate) use resume::Found;
 
 use crate::dea::Shared;
-use crate::droplet::DropletLease;
+use crate::droplet::{DropletLease, Ready};
 use crate::environment;
 use crate::health_check::accepts_connections;
 use crate::instance::{Ending, HealthCheck, Instance};
@@ -58,7 +58,7 @@ pub(crate) struct Life {
     process: Option<Process>,
     /// Carries the output of the app's process and ends with it.
     output: Option<JoinHandle<Departure>>,
-    /// Keeps the droplet in the cache for as long as the instance may be started again soon.
+    /// Keeps the droplet in the cache: the container stands on it.
     droplet: Option<DropletLease>,
 }
 
@@ -82,6 +82,8 @@ enum StartError {
     Environment(#[from] environment::BadEnvironment),
     #[error("the container failed")]
     Container(#[from] WardenError),
+    #[error("the droplet alone takes more than the {disk} of disk that it may use")]
+    OverDisk { disk: DiskMb },
     #[error("the container has no network address")]
     NoAddress,
 }
@@ -137,7 +139,12 @@ impl Life {
             reason = self.stopped() => return Ok(Err(End::Stop(reason))),
         };
         let command = StartCommand::resolve(order, lease.contents())?;
-        let archive = lease.open().map_err(Arc::new)?;
+        let (droplet, shared_bytes) = (lease.ready().map_err(Arc::new)?, lease.shared_bytes());
+        if shared_bytes >= instance.limits.disk.bytes() {
+            return Err(StartError::OverDisk {
+                disk: instance.limits.disk,
+            });
+        }
         self.droplet = Some(lease);
 
         let _turn = tokio::select! {
@@ -145,7 +152,14 @@ impl Life {
             reason = self.stopped() => return Ok(Err(End::Stop(reason))),
         };
         // Not given up half-way: it takes milliseconds, and then there is something to destroy.
-        let spec = launch::container(&dea.config, order, instance)?;
+        let mut spec = launch::container(&dea.config, order, instance, shared_bytes)?;
+        let archive = match droplet {
+            Ready::Layer(layer) => {
+                spec.layers.push(layer);
+                None
+            }
+            Ready::Archive(archive) => Some(archive),
+        };
         let container = dea.depot.create(spec).await?;
         self.adopt_container(container.clone(), 0);
         let address = container.address().ok_or(StartError::NoAddress)?;
@@ -156,16 +170,20 @@ impl Life {
             }
         });
 
-        let unpacked = tokio::select! {
-            unpacked = container.unpack(archive, launch::unpack(&dea.config), UNPACK_WITHIN) => unpacked,
-            reason = self.stopped() => return Ok(Err(End::Stop(reason))),
-        };
-        unpacked?;
+        if let Some(archive) = archive {
+            let how = launch::unpack(&dea.config);
+            let unpacked = tokio::select! {
+                unpacked = container.unpack(archive, how, UNPACK_WITHIN) => unpacked,
+                reason = self.stopped() => return Ok(Err(End::Stop(reason))),
+            };
+            unpacked?;
+        }
         let env = environment::build(order, instance, endpoint)?;
         Ok(Ok(container.run(launch::process(&command, env)).await?))
     }
 
     fn failed(&self, instance: &Instance, error: StartError) -> End {
+        let ending = ending::of_failed_start(&error);
         let error = anyhow::Error::new(error);
         warn!(instance.guid = %self.guid, app.guid = %instance.app, "start failed: {error:#}");
         let text = format!(
@@ -173,7 +191,7 @@ impl Life {
             instance.index
         );
         self.dea.tell(instance, LogStream::Err, &text);
-        End::Crash(ending::of_failed_start(&error))
+        End::Crash(ending)
     }
 
     /// Waits for the health check and makes the instance RUNNING.
@@ -320,10 +338,18 @@ impl Life {
         self.dea.positions.forget(&self.guid);
     }
 
+    /// Takes the droplet of an earlier life into use again: its container still stands on it.
+    pub(crate) fn hold_droplet(&mut self) {
+        if let Some(instance) = self.dea.registry.get(&self.guid) {
+            self.droplet = self.dea.droplets.reacquire(&instance.droplet);
+        }
+    }
+
     fn adopt_container(&mut self, container: Container, cpu_ns: u64) {
+        let shared = self.droplet.as_ref().map_or(0, DropletLease::shared_bytes);
         self.dea
             .containers
-            .insert(&self.guid, container.clone(), cpu_ns);
+            .insert(&self.guid, container.clone(), cpu_ns, shared);
         self.container = Some(container);
     }
 

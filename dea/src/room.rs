@@ -25,7 +25,7 @@ use crate::config::Config;
 use crate::containers::Containers;
 use crate::crash_reaper;
 use crate::dea::{Dea, Shared};
-use crate::droplet::DropletCache;
+use crate::droplet::{DropletCache, Form};
 use crate::evacuation::evacuate;
 use crate::exits::Exits;
 use crate::instance::seconds;
@@ -78,6 +78,16 @@ pub async fn build(config: Config, deps: Deps) -> anyhow::Result<Room> {
     let mut capacity = Capacity::of_machine(config.wanted_capacity(), &config.data_dir);
     let places = depot_config.containers_max.saturating_sub(LEAVING);
     capacity.max_instances = capacity.max_instances.min(places);
+    let facilities = cupola_warden::aio::probe(&depot_config).await;
+    let facilities = facilities.context("cannot find out what this machine offers")?;
+    facilities
+        .require()
+        .context("containers cannot be made here")?;
+    let form = if facilities.has("mapped layers") {
+        Form::Layer
+    } else {
+        Form::Archive
+    };
     let depot = Depot::open(depot_config)
         .await
         .context("cannot open the depot of containers")?;
@@ -103,7 +113,7 @@ pub async fn build(config: Config, deps: Deps) -> anyhow::Result<Room> {
     let lives = TaskTracker::new();
     let registry = Registry::new(capacity);
     let droplets = config.data_dir.join("droplets");
-    let droplets = DropletCache::open(droplets, config.cache_limits(), deps.tasks.clone())
+    let droplets = DropletCache::open(droplets, form, config.cache_limits(), deps.tasks.clone())
         .context("cannot open the droplet cache")?;
     let positions = Positions::open(config.data_dir.join("positions"))
         .context("cannot open the notes of how far logs were carried")?;

@@ -165,6 +165,7 @@ async fn privileged_an_instance_starts_serves_and_stops() {
         })
         .await;
     platform.no_container_is_left().await;
+    platform.nothing_is_left_on_the_host().await;
 }
 
 #[tokio::test]
@@ -235,6 +236,16 @@ async fn privileged_crashes_are_told_with_their_reason_and_others_live_on() {
     platform
         .see(since, "the log line", |said| said.says("out of memory"))
         .await;
+
+    // Too much disk.
+    let (filler, endpoint) = platform.running(&platform.order("fills", 0, &[])).await;
+    let since = platform.witness.now();
+    let _ = get(endpoint, "fill").await;
+    let exited = platform.see(since, "the crash", |said| said.exited()).await;
+    assert_eq!(
+        (exited.instance, exited.exit_description.as_str()),
+        (filler, "disk quota exceeded")
+    );
 
     // Ends while starting; never listens; has nothing to run.
     let mut never = platform.order("never", 0, &["NEVER_LISTEN=1"]);

@@ -62,7 +62,11 @@ async fn serve(status: &'static str, body: Vec<u8>) -> (String, Arc<AtomicUsize>
 }
 
 fn open(dir: &Path) -> DropletCache {
-    DropletCache::open(dir.join("droplets"), LIMITS, TaskTracker::new()).unwrap()
+    open_as(dir, Form::Layer)
+}
+
+fn open_as(dir: &Path, form: Form) -> DropletCache {
+    DropletCache::open(dir.join("droplets"), form, LIMITS, TaskTracker::new()).unwrap()
 }
 
 #[tokio::test]
@@ -76,10 +80,13 @@ async fn concurrent_starts_share_one_download_and_later_ones_need_none() {
         let lease = lease.as_ref().unwrap();
         let info = lease.contents().staging_info.as_ref().unwrap();
         assert_eq!(info.start_command.as_deref(), Some("./run"));
-        assert_eq!(
-            lease.open().unwrap().metadata().unwrap().len(),
-            lease.contents().bytes
-        );
+        let Ready::Layer(layer) = lease.ready().unwrap() else {
+            panic!("not a layer")
+        };
+        let page = fs::read_to_string(layer.join("home/vcap/app/index.html")).unwrap();
+        assert_eq!(page, "hello");
+        assert!(layer.join("home/vcap/tmp").is_dir());
+        assert!(lease.shared_bytes() > 5);
     }
     drop(leases);
     cache
@@ -191,4 +198,23 @@ fn only_hex_becomes_a_folder_name() {
         DropletSha::parse(&"AB".repeat(20)).unwrap().as_str(),
         "ab".repeat(20)
     );
+}
+
+#[tokio::test]
+async fn without_mapped_layers_the_archive_is_kept_and_a_change_of_form_fetches_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (sha, bytes) = droplet("./run");
+    let (uri, served) = serve("200 OK", bytes).await;
+    let lease = open_as(dir.path(), Form::Archive)
+        .acquire(&sha, &uri)
+        .await
+        .unwrap();
+    let Ready::Archive(tar) = lease.ready().unwrap() else {
+        panic!("not an archive")
+    };
+    assert_eq!(tar.metadata().unwrap().len(), lease.contents().bytes);
+    assert_eq!(lease.shared_bytes(), 0);
+    let lease = open(dir.path()).acquire(&sha, &uri).await.unwrap();
+    assert!(matches!(lease.ready().unwrap(), Ready::Layer(_)));
+    assert_eq!(served.load(Ordering::SeqCst), 2);
 }

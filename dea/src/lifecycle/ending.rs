@@ -2,6 +2,7 @@
 
 use cupola_warden::{EndReason, Ended, Exit, WardenError};
 
+use super::StartError;
 use crate::instance::Ending;
 use crate::output::Departure;
 
@@ -37,11 +38,12 @@ pub(super) fn of_failed_health_check() -> Ending {
 }
 
 /// The end of an instance that was never run.
-pub(super) fn of_failed_start(error: &anyhow::Error) -> Ending {
-    let over_disk = error.chain().any(|cause| {
-        matches!(cause.downcast_ref::<WardenError>(),
-            Some(WardenError::Refused { message, .. }) if is_about_disk(message))
-    });
+pub(super) fn of_failed_start(error: &StartError) -> Ending {
+    let over_disk = match error {
+        StartError::OverDisk { .. } => true,
+        StartError::Container(WardenError::Refused { message, .. }) => is_about_disk(message),
+        _ => false,
+    };
     let description = if over_disk {
         OUT_OF_DISK
     } else {

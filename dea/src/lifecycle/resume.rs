@@ -62,9 +62,6 @@ impl Life {
 
     /// Goes on with a container that lives.
     async fn take_up(&mut self, saved: InstanceState, process: Option<Process>) -> End {
-        if let Some(instance) = self.dea.registry.get(&self.guid) {
-            self.droplet = self.dea.droplets.reacquire(&instance.droplet);
-        }
         let Some(process) = process else {
             // What it needed to start, secrets among it, went with the dea that was told it.
             let description = "failed to start: the dea restarted meanwhile".to_owned();

@@ -272,6 +272,19 @@ impl Platform {
         }
     }
 
+    /// No cable, mount or cgroup of these tests; others may run beside them, but not at once.
+    pub(crate) async fn nothing_is_left_on_the_host(&self) {
+        let deadline = Instant::now() + Duration::from_secs(5);
+        loop {
+            let left = leftovers(self.dir.path());
+            if left.is_empty() {
+                return;
+            }
+            assert!(Instant::now() < deadline, "left: {left:#?}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.dir.path().join("dea.log")).unwrap_or_default()
     }
@@ -308,6 +321,25 @@ impl Drop for Platform {
         let _ = self.broker.kill();
         let _ = self.broker.wait();
     }
+}
+
+/// Cables by their prefix, mounts by the folder they lie in.
+fn leftovers(dir: &Path) -> Vec<String> {
+    let links = fs::read_dir("/sys/class/net")
+        .into_iter()
+        .flatten()
+        .flatten();
+    let links = links.filter_map(|entry| entry.file_name().into_string().ok());
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let dir = dir.display().to_string();
+    let mounts = mounts
+        .lines()
+        .filter(|line| line.contains(&dir))
+        .map(str::to_owned);
+    links
+        .filter(|name| name.starts_with("tdea"))
+        .chain(mounts)
+        .collect()
 }
 
 fn start_broker(port: u16, dir: &Path) -> Child {
