@@ -12,8 +12,9 @@ use reqwest::{Body, Client, StatusCode};
 use tokio::sync::OnceCell;
 use tokio_util::io::ReaderStream;
 
-/// Tries of a transfer whose other side is away or stumbles.
-const TRIES: u32 = 4;
+/// Tries of a transfer whose other side is away or stumbles: with the pauses between them, time
+/// enough for a controller to be restarted.
+const TRIES: u32 = 10;
 /// Pauses between tries.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// Longest wait for the controller to answer one report.

@@ -548,3 +548,91 @@ async fn privileged_a_build_that_eats_memory_is_ended_alone() {
     assert_eq!(failure.message, "the build ran out of memory (limit 64 MB)");
     platform.nothing_is_left().await;
 }
+
+#[tokio::test]
+async fn privileged_a_buildpack_is_cloned_from_a_git_repository() {
+    if !privileged() {
+        return;
+    }
+    let platform = Platform::start("").await;
+    let folder = platform.dir.path().join("repository");
+    let script = "set -e\nmkdir -p work/bin && cd work && git init -q -b main .\n\
+                  printf '#!/bin/sh\\necho first\\n' >bin/compile\n\
+                  printf '#!/bin/sh\\necho \"default_process_types: {web: ./git}\"\\n' >bin/release\n\
+                  chmod 755 bin/*\n\
+                  git add . && git -c user.name=x -c user.email=x@x commit -q -m one\n\
+                  printf '#!/bin/sh\\necho second\\n' >bin/compile\n\
+                  git -c user.name=x -c user.email=x@x commit -q -a -m two\n\
+                  cd .. && git clone -q --bare work site/pack.git\n\
+                  git -C site/pack.git update-server-info\ngit -C work rev-parse HEAD~1\n";
+    std::fs::create_dir(&folder).unwrap();
+    let mut sh = std::process::Command::new("sh");
+    let made = sh
+        .args(["-c", script])
+        .current_dir(&folder)
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let commit = String::from_utf8(made.stdout).unwrap().trim().to_owned();
+    let server = platform::FileServer::start(&folder.join("site"));
+
+    for (task, suffix, said) in [
+        ("newest", String::new(), "second"),
+        ("older", format!("#{commit}"), "first"),
+    ] {
+        platform.offer(task, app(&[("x", "")])).await;
+        let mut order = platform.order(task);
+        order.properties.buildpack_git_url = Some(format!("{}/pack.git{suffix}", server.url));
+        platform.accepted(&order).await;
+        let completed = platform.completed(task).await;
+        assert_eq!(
+            completed.error_info,
+            None,
+            "{:?}\n{}",
+            platform.lines(task),
+            platform.log()
+        );
+        assert_eq!(completed.detected_start_command.as_deref(), Some("./git"));
+        platform.line(task, said).await;
+    }
+    platform.offer("nowhere", app(&[("x", "")])).await;
+    let mut order = platform.order("nowhere");
+    order.properties.buildpack_git_url = Some(format!("{}/none.git", server.url));
+    platform.accepted(&order).await;
+    let failure = platform.completed("nowhere").await.error_info.unwrap();
+    assert!(
+        failure.message.contains("could not be cloned"),
+        "{failure:?}"
+    );
+}
+
+#[tokio::test]
+async fn privileged_a_flood_of_output_neither_stops_the_build_nor_fills_the_stager() {
+    if !privileged() {
+        return;
+    }
+    let platform = Platform::start("").await;
+    let flood = "#!/bin/sh\nhead -c 50000000 /dev/zero | tr '\\0' x\necho\n\
+                 seq 1 300000\nhead -c 1000000 /dev/urandom\necho\necho the end\n";
+    let release = "#!/bin/sh\nhead -c 10000000 /dev/zero | tr '\\0' '#'\necho\necho 'x: y'\n";
+    let pack = app(&[("bin/compile", flood), ("bin/release", release)]);
+    let get = Mock::given(method("GET")).and(path("/flood"));
+    let answer = ResponseTemplate::new(200).set_body_bytes(pack);
+    get.respond_with(answer).mount(&platform.controller).await;
+    platform
+        .offer("flood", app(&[("Procfile", "web: ./x\n")]))
+        .await;
+    let mut order = platform.order("flood");
+    let url = Some(format!("{}/flood", platform.controller.uri()));
+    order.admin_buildpacks = vec![AdminBuildpack {
+        key: "flood".to_owned(),
+        url,
+    }];
+    order.properties.buildpack_key = Some("flood".to_owned());
+    platform.accepted(&order).await;
+    let completed = platform.completed("flood").await;
+    assert_eq!(completed.error_info, None, "{}", platform.log());
+    let peak = platform.peak_memory_kb();
+    assert!(peak < 200_000, "the stager took {peak} kB");
+    platform.nothing_is_left().await;
+}

@@ -152,14 +152,15 @@ impl Build<'_> {
                 .collect()
         };
         let mut exit = self.tool(&git(&shallow)).await?;
-        if let Some(revision) = revision
-            && !exit.success()
-        {
-            // `--branch` takes no commit: fetch everything and look for it.
-            exit = self
-                .tool(&git(&["git", "clone", "--quiet", "--", url, path]))
-                .await?;
-            if exit.success() {
+        if !exit.success() {
+            // `--branch` takes no commit, and some servers send no part of a history.
+            self.output
+                .say("       trying again with the whole history");
+            let all = ["git", "clone", "--quiet", "--recursive", "--", url, path];
+            exit = self.tool(&git(&all)).await?;
+            if exit.success()
+                && let Some(revision) = revision
+            {
                 let checkout = [
                     "git",
                     "-C",

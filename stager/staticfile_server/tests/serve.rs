@@ -76,11 +76,9 @@ impl Drop for Server {
 }
 
 fn send(stream: &mut TcpStream, method: &str, path: &str, headers: &str) {
-    write!(
-        stream,
-        "{method} {path} HTTP/1.1\r\nHost: site.test:80\r\n{headers}\r\n"
-    )
-    .unwrap();
+    // In one write: pieces would wait for each other's acknowledgement.
+    let head = format!("{method} {path} HTTP/1.1\r\nHost: site.test:80\r\n{headers}\r\n");
+    stream.write_all(head.as_bytes()).unwrap();
 }
 
 fn read(stream: &mut BufReader<TcpStream>, method: &str) -> Answer {

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -347,6 +347,17 @@ impl Platform {
         }
     }
 
+    /// The most memory that the stager ever had, in kB.
+    pub(crate) fn peak_memory_kb(&self) -> u64 {
+        let pid = self.stager.as_ref().expect("the stager runs").id();
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let peak = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:"))
+            .unwrap();
+        peak.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.dir.path().join("stager.log")).unwrap_or_default()
     }
@@ -434,4 +445,37 @@ pub(crate) fn zip(files: &[(String, Vec<u8>)]) -> Vec<u8> {
 pub(crate) fn app(files: &[(&str, &str)]) -> Vec<u8> {
     let owned = |(name, content): &(&str, &str)| ((*name).to_owned(), content.as_bytes().to_vec());
     zip(&files.iter().map(owned).collect::<Vec<_>>())
+}
+
+/// A folder served over HTTP by the server of static sites; killed in the end.
+pub(crate) struct FileServer {
+    child: Child,
+    pub(crate) url: String,
+}
+
+impl FileServer {
+    pub(crate) fn start(root: &Path) -> Self {
+        let mut child = Command::new(program("cupola-staticfile"))
+            .args(["--port", "0", "--root"])
+            .arg(root)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let port = line.trim().rsplit(' ').next().unwrap();
+        Self {
+            child,
+            url: format!("http://127.0.0.1:{port}"),
+        }
+    }
+}
+
+impl Drop for FileServer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
