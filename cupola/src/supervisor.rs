@@ -1,7 +1,6 @@
 //! `cupola up`: all roles, each its own process, until told to stop.
 
 use std::collections::BTreeMap;
-use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -188,17 +187,17 @@ impl Platform {
             say(&role.line());
         }
         let root = self.folder.root().display();
-        let password = if self.first_start || std::io::stdout().is_terminal() {
-            self.password.clone()
+        let login = if self.first_start {
+            format!("cup login -u {ADMIN} -p {}", self.password)
         } else {
-            format!("\"$(cupola credentials --data-dir {root} | sed -n s/^password=//p)\"")
+            format!("cup login -u {ADMIN}  (password: cupola credentials --data-dir {root})")
         };
         say(&format!(
             "ready after {:.2} s on {root}",
             self.started.elapsed().as_secs_f64()
         ));
         say(&format!("  API     cup api {}", report.api));
-        say(&format!("  log in  cup login -u {ADMIN} -p {password}"));
+        say(&format!("  log in  {login}"));
         say(&format!("  apps    {}", self.plan.app_url("<app>")));
     }
 }

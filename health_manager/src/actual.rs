@@ -112,7 +112,7 @@ impl Actual {
         if self.connected_at.is_none() {
             return Vec::new();
         }
-        let lost = |dea: &Dea| now.saturating_sub(dea.seen_at) > timing.dea_lost();
+        let lost = |dea: &Dea| now.saturating_sub(dea.seen_at) > timing.dea_lost;
         let gone: Vec<DeaId> = self
             .deas
             .iter()
@@ -128,13 +128,13 @@ impl Actual {
     /// Whether enough was heard to judge what is missing.
     pub(crate) fn is_fresh(&self, timing: &Timing, now: Moment) -> bool {
         self.connected_at
-            .is_some_and(|since| now.saturating_sub(since) >= timing.settle())
+            .is_some_and(|since| now.saturating_sub(since) >= timing.settle)
             && self.deas.values().all(|dea| dea.heartbeat_at.is_some())
     }
 
     /// When it will be fresh if nothing changes; absent when that depends on what is heard.
     pub(crate) fn fresh_at(&self, timing: &Timing) -> Option<Moment> {
-        self.connected_at.map(|since| since + timing.settle())
+        self.connected_at.map(|since| since + timing.settle)
     }
 
     pub(crate) fn instances(&self) -> impl Iterator<Item = &ActualInstance> {

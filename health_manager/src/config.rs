@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use cupola_component::duration;
 use secrecy::SecretString;
 use serde::Deserialize;
 use url::Url;
@@ -25,96 +26,73 @@ pub struct Config {
     pub timing: Timing,
 }
 
-/// When to do what, in milliseconds.
+/// When to do what.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Timing {
     /// A DEA that was silent this long is gone, and its instances with it: three heartbeats.
-    pub dea_lost_ms: u64,
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub dea_lost: Duration,
     /// After a connect, how long to listen before believing that everybody has spoken.
-    pub settle_ms: u64,
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub settle: Duration,
     /// How long an instance is missed before another is proposed: an order that is under way
     /// must have had time to show.
-    pub missing_ms: u64,
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub missing: Duration,
     /// How long two instances on one index, or one that is not wanted, are looked at before a stop
     /// is proposed.
-    pub extra_ms: u64,
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub extra: Duration,
     /// A proposal that had no effect is repeated after this.
-    pub repeat_ms: u64,
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub repeat: Duration,
     /// What is wanted is read again this often, and after each change that is heard of.
-    pub fetch_ms: u64,
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub fetch_every: Duration,
     /// What is wanted is believed this long.
-    pub desired_fresh_ms: u64,
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub desired_fresh: Duration,
     /// Crashes before restarts are delayed.
     pub free_crashes: u32,
     /// The first delay; each further crash doubles it.
-    pub backoff_first_ms: u64,
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub backoff_first: Duration,
     /// The longest delay.
-    pub backoff_ceiling_ms: u64,
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub backoff_ceiling: Duration,
     /// Crashes are forgotten after this long without one.
-    pub crash_memory_ms: u64,
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub crash_memory: Duration,
 }
 
 impl Default for Timing {
     fn default() -> Self {
         Self {
-            dea_lost_ms: 30_000,
-            settle_ms: 3_000,
-            missing_ms: 5_000,
-            extra_ms: 10_000,
-            repeat_ms: 10_000,
-            fetch_ms: 30_000,
-            desired_fresh_ms: 120_000,
+            dea_lost: Duration::from_secs(30),
+            settle: Duration::from_secs(3),
+            missing: Duration::from_secs(5),
+            extra: Duration::from_secs(10),
+            repeat: Duration::from_secs(10),
+            fetch_every: Duration::from_secs(30),
+            desired_fresh: Duration::from_secs(120),
             free_crashes: 3,
-            backoff_first_ms: 30_000,
-            backoff_ceiling_ms: 960_000,
-            crash_memory_ms: 1_920_000,
+            backoff_first: Duration::from_secs(30),
+            backoff_ceiling: Duration::from_secs(960),
+            crash_memory: Duration::from_secs(1_920),
         }
     }
 }
 
 impl Timing {
-    pub(crate) fn dea_lost(&self) -> Duration {
-        Duration::from_millis(self.dea_lost_ms)
-    }
-
-    pub(crate) fn settle(&self) -> Duration {
-        Duration::from_millis(self.settle_ms)
-    }
-
-    pub(crate) fn missing(&self) -> Duration {
-        Duration::from_millis(self.missing_ms)
-    }
-
-    pub(crate) fn extra(&self) -> Duration {
-        Duration::from_millis(self.extra_ms)
-    }
-
-    pub(crate) fn repeat(&self) -> Duration {
-        Duration::from_millis(self.repeat_ms)
-    }
-
-    pub(crate) fn fetch(&self) -> Duration {
-        Duration::from_millis(self.fetch_ms)
-    }
-
-    pub(crate) fn desired_fresh(&self) -> Duration {
-        Duration::from_millis(self.desired_fresh_ms)
-    }
-
-    pub(crate) fn crash_memory(&self) -> Duration {
-        Duration::from_millis(self.crash_memory_ms)
-    }
-
     /// How long to wait with the restart after the `crashes`-th crash in a row.
     pub(crate) fn backoff(&self, crashes: u32) -> Duration {
         match crashes.checked_sub(self.free_crashes + 1) {
             None => Duration::ZERO,
-            Some(doublings) => Duration::from_millis(
-                self.backoff_first_ms
-                    .saturating_mul(2u64.saturating_pow(doublings))
-                    .min(self.backoff_ceiling_ms),
-            ),
+            Some(doublings) => self
+                .backoff_first
+                .saturating_mul(2u32.saturating_pow(doublings))
+                .min(self.backoff_ceiling),
         }
     }
 }

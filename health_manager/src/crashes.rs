@@ -61,7 +61,7 @@ impl Crashes {
 
     pub(crate) fn forget_old(&mut self, timing: &Timing, now: Moment) {
         self.by_index
-            .retain(|_, crash| now.saturating_sub(crash.last) < timing.crash_memory());
+            .retain(|_, crash| now.saturating_sub(crash.last) < timing.crash_memory);
     }
 
     /// The owner touched the app: it starts with a clean slate.

@@ -57,7 +57,7 @@ pub(crate) struct Knowledge<'a> {
 pub(crate) fn decide(knowledge: Knowledge<'_>, now: Moment) -> Decision {
     let mut decision = Decision::default();
     let desired_age = knowledge.desired.read_at().map(|at| now.saturating_sub(at));
-    if desired_age.is_none_or(|age| age > knowledge.timing.desired_fresh()) {
+    if desired_age.is_none_or(|age| age > knowledge.timing.desired_fresh) {
         return decision;
     }
     if !knowledge.actual.is_fresh(knowledge.timing, now) {
@@ -212,11 +212,11 @@ impl App<'_> {
             // Its crash was not heard, only its being crashed: the count was lost.
             None if crashed => since,
             // Shortly after an exit that was asked for, whoever asked also orders the next start.
-            _ if stopping => since + timing.missing() * 2,
-            _ => since + timing.missing(),
+            _ if stopping => since + timing.missing * 2,
+            _ => since + timing.missing,
         };
         let due = match ledger.missing.proposed(&key) {
-            Some(proposed) => due.max(proposed + timing.repeat()),
+            Some(proposed) => due.max(proposed + timing.repeat),
             None => due,
         };
         propose_at(due, self.now, decision, || Proposal::Start {
@@ -239,9 +239,9 @@ fn stop(
     }
     let since = ledger.extra.since(&instance.instance, now);
     let due = match ledger.extra.proposed(&instance.instance) {
-        Some(proposed) => proposed + timing.repeat(),
+        Some(proposed) => proposed + timing.repeat,
         None if instance.state == InstanceState::Evacuating => now,
-        None => since + timing.extra(),
+        None => since + timing.extra,
     };
     propose_at(due, now, decision, || Proposal::Stop {
         instance: instance.clone(),

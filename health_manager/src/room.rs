@@ -433,7 +433,7 @@ async fn keep_fetching(
         };
         let pause = if result.is_ok() {
             backoff.reset();
-            config.timing.fetch()
+            config.timing.fetch_every
         } else {
             backoff.next_pause()
         };

@@ -13,6 +13,7 @@ mod app_log;
 mod backoff;
 mod bus;
 mod config;
+pub mod duration;
 mod health;
 mod listeners;
 mod metrics;
