@@ -183,6 +183,15 @@ pub struct StagingConfig {
     pub minimum_disk_mb: u32,
     /// How long a build may take, in seconds. Default 900.
     pub timeout_seconds: u32,
+    /// How long a build may be overdue, for its result to arrive, in seconds. Default 60.
+    pub grace_seconds: u32,
+    /// How long to look for a stager with room, in seconds. Default 15: three advertisements.
+    pub find_seconds: u32,
+    /// How often builds are looked after, in milliseconds. Default 5000.
+    pub watch_period_ms: u64,
+    /// How long a build may be missing from what its stager lists before it is looked at again, in
+    /// seconds. Default 15: longer than an advertisement or a result may be on its way.
+    pub listed_within_seconds: u32,
 }
 
 /// The `[uploads]` section.
@@ -236,6 +245,16 @@ impl UaaConfig {
     /// UAA as the controller reaches it, without a trailing slash.
     pub(crate) fn internal_base(&self) -> String {
         base(self.internal_url.as_ref().unwrap_or(&self.external_url))
+    }
+}
+
+// === impl StagingConfig ===
+
+impl StagingConfig {
+    /// From the decision to build to the moment when the build has failed, whatever comes later.
+    pub(crate) fn patience(&self) -> chrono::Duration {
+        let seconds = self.timeout_seconds.saturating_add(self.grace_seconds);
+        chrono::Duration::seconds(i64::from(seconds))
     }
 }
 
@@ -293,6 +312,10 @@ impl Default for StagingConfig {
             minimum_memory_mb: 1024,
             minimum_disk_mb: 4096,
             timeout_seconds: 900,
+            grace_seconds: 60,
+            find_seconds: 15,
+            watch_period_ms: 5_000,
+            listed_within_seconds: 15,
         }
     }
 }

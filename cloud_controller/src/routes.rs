@@ -18,6 +18,7 @@ mod stacks;
 mod summary;
 mod upload;
 mod users;
+mod v3;
 
 use actix_web::http::StatusCode;
 use actix_web::middleware::from_fn;
@@ -51,6 +52,7 @@ pub(crate) fn all(
             .configure(info::routes)
             .configure(internal::routes)
             .configure(bulk::routes)
+            .configure(v3::routes)
             .service(
                 web::scope("/v2")
                     .wrap(from_fn(api_error::unknown_method_is_not_found))

@@ -93,7 +93,7 @@ pub(crate) async fn create(
                 &fields.for_audit(),
             )?;
             if fields.state.as_deref() == Some(AppState::Started.as_str()) {
-                app_life::start(c, orders, &mut app, this.config.staging.timeout_seconds)?;
+                app_life::start(c, orders, &mut app, &this.config.staging)?;
                 app_life::check_quota(c, &app)?;
                 app = app::save(c, &app)?;
             }
@@ -239,7 +239,7 @@ fn change_state(
         app_life::scale(orders, app, instances);
     }
     if fields.state.as_deref() == Some(AppState::Started.as_str()) {
-        app_life::start(c, orders, app, controller.config.staging.timeout_seconds)?;
+        app_life::start(c, orders, app, &controller.config.staging)?;
     }
     Ok(())
 }
@@ -323,7 +323,7 @@ pub(crate) async fn restage(
     let app = controller
         .decide(move |c, orders| {
             let (mut app, space) = find(c, &actor, &guid, SpaceRight::Develop)?;
-            app_life::restage(c, orders, &mut app, this.config.staging.timeout_seconds)?;
+            app_life::restage(c, orders, &mut app, &this.config.staging)?;
             app_life::check_quota(c, &app)?;
             let app = app::save(c, &app)?;
             audit(c, "audit.app.restage", &actor, &app, &space, &json!({}))?;

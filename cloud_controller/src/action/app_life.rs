@@ -4,33 +4,30 @@
 //! transaction. A version stands for one revision of what runs: it is drawn anew when an
 //! app is started, so that whatever still runs of an earlier one is known to be too much.
 
-use chrono::Duration;
 use cupola_blobstore::Bucket;
 use cupola_db::{Conn, now};
 use cupola_http::api_error;
 use cupola_types::{AppState, AppVersion, InstanceIndex, PackageState, StagingTaskId};
 
+use crate::config::StagingConfig;
 use crate::controller::Orders;
 use crate::error::Fail;
 use crate::model::app::{self, App};
 use crate::model::order::Order;
-use crate::model::{org, quota, space, staging};
-
-/// How long the dispatcher has to find a stager, on top of the time the build itself may take.
-const SLACK_SECONDS: i64 = 60;
+use crate::model::{org, quota, space, staging as tasks};
 
 /// Wants the app to run. Stages it first when there is no droplet of the newest bits.
 pub(crate) fn start(
     c: &mut Conn,
     orders: &mut Orders,
     app: &mut App,
-    staging_seconds: u32,
+    staging: &StagingConfig,
 ) -> Result<(), Fail> {
     let was_started = app.is_started();
     if was_started && app.is_staged() {
         return Ok(());
     }
-    if was_started && !staging::of_app(c, &app.guid)?.is_empty() {
+    if was_started && !tasks::of_app(c, &app.guid)?.is_empty() {
         return Ok(()); // Being staged already; it starts when that is done.
     }
     if !app.is_staged() && app.package_key.is_none() {
@@ -43,7 +40,7 @@ pub(crate) fn start(
     if app.is_staged() {
         run_indices(orders, app, 0..app.wanted());
     } else {
-        stage(c, orders, app, staging_seconds)?;
+        stage(c, orders, app, staging)?;
     }
     Ok(())
 }
@@ -95,7 +92,7 @@ pub(crate) fn restage(
     c: &mut Conn,
     orders: &mut Orders,
     app: &mut App,
-    staging_seconds: u32,
+    staging: &StagingConfig,
 ) -> Result<(), Fail> {
     if app.instances < 1 {
         let what = "App must have at least 1 instance to stage.";
@@ -112,7 +109,7 @@ pub(crate) fn restage(
     stop(c, orders, app)?;
     app.state = AppState::Started.as_str().to_owned();
     app.version = AppVersion::generate().into_string();
-    stage(c, orders, app, staging_seconds)
+    stage(c, orders, app, staging)
 }
 
 /// The newest bits are these now; what runs goes on running.
@@ -151,7 +148,7 @@ pub(crate) fn delete(c: &mut Conn, orders: &mut Orders, app: &App) -> Result<(),
         },
     );
     // A droplet that is being uploaded this moment has the task's key, not the app's.
-    for task in staging::of_app(c, &app.guid)? {
+    for task in tasks::of_app(c, &app.guid)? {
         orders.drop_blob(&app.guid, Bucket::Droplets, Some(&task.guid));
     }
     orders.drop_blob(&app.guid, Bucket::Packages, app.package_key.as_deref());
@@ -175,14 +172,14 @@ fn stage(
     c: &mut Conn,
     orders: &mut Orders,
     app: &mut App,
-    staging_seconds: u32,
+    staging: &StagingConfig,
 ) -> Result<(), Fail> {
     give_up_staging(c, orders, app)?;
     needs_staging(app);
     let task = StagingTaskId::generate();
     let package = app.package_key.clone().unwrap_or_default();
-    let deadline = now() + Duration::seconds(i64::from(staging_seconds) + SLACK_SECONDS);
-    staging::insert(c, task.as_str(), &app.guid, &package, deadline)?;
+    let deadline = now() + staging.patience();
+    tasks::insert(c, task.as_str(), &app.guid, &package, deadline)?;
     app.staging_task_id = Some(task.as_str().to_owned());
     orders.give(&app.guid, Order::Stage { task });
     Ok(())
@@ -190,13 +187,13 @@ fn stage(
 
 /// Ends a staging that is under way; its answer, should it come, finds no task.
 fn give_up_staging(c: &mut Conn, orders: &mut Orders, app: &App) -> Result<(), Fail> {
-    let tasks = staging::of_app(c, &app.guid)?;
+    let tasks = tasks::of_app(c, &app.guid)?;
     if tasks.is_empty() {
         return Ok(());
     }
     orders.give(&app.guid, Order::StopStaging);
     for task in tasks {
-        staging::end(c, &task.guid)?;
+        tasks::end(c, &task.guid)?;
         orders.drop_blob(&app.guid, Bucket::Droplets, Some(&task.guid));
     }
     Ok(())

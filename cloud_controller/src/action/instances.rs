@@ -132,6 +132,40 @@ fn stat(seen: &Seen) -> Value {
     })
 }
 
+/// The same in the shape of v3: every wanted instance, none of a stopped app.
+pub(crate) async fn process_stats(controller: &Controller, app: &App) -> Vec<Value> {
+    if !app.is_started() {
+        return Vec::new();
+    }
+    let seen = look(controller, app, true).await;
+    let written = seen.into_iter().map(|(index, seen)| {
+        let stats = seen.found.as_ref().and_then(|found| found.stats.as_ref());
+        // v3 knows no flapping: an instance that crashes again and again has crashed.
+        let state = if seen.state == "FLAPPING" {
+            "CRASHED"
+        } else {
+            seen.state
+        };
+        let mut written = json!({
+            "type": "web", "index": index, "state": state, "isolation_segment": null,
+            "details": null, "uptime": if stats.is_some() { uptime(seen.since) } else { 0 },
+        });
+        if let Some(stats) = stats {
+            written["host"] = json!(stats.host);
+            written["uptime"] = json!(stats.uptime);
+            written["mem_quota"] = json!(stats.mem_quota);
+            written["disk_quota"] = json!(stats.disk_quota);
+            written["fds_quota"] = json!(stats.fds_quota);
+            written["usage"] = json!({
+                "time": stats.usage.time, "cpu": stats.usage.cpu,
+                "mem": stats.usage.mem, "disk": stats.usage.disk,
+            });
+        }
+        written
+    });
+    written.collect()
+}
+
 /// `GET /v2/apps/:guid/crashes`.
 pub(crate) async fn crashes(
     controller: &Controller,

@@ -25,13 +25,6 @@ use crate::model::{app, staging as tasks};
 
 /// A stager answers within a second; a busy machine gets twice that.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
-/// How long to look for a stager with room before the build fails.
-const LOOK_FOR: Duration = Duration::from_secs(15);
-/// How often builds are looked after.
-const PERIOD: Duration = Duration::from_secs(5);
-/// How long after it was accepted a build may be missing from what its stager lists: longer than
-/// an advertisement that was on its way needs, and than a result that is on its way.
-const LISTED_WITHIN_SECONDS: i64 = 15;
 /// Looks in a row that must find a build missing.
 const MISSING_LOOKS: u32 = 3;
 
@@ -94,7 +87,8 @@ async fn place(
         memory: order.memory_limit,
         disk: order.disk_limit,
     };
-    let deadline = Instant::now() + LOOK_FOR;
+    let look_for = u64::from(controller.config.staging.find_seconds);
+    let deadline = Instant::now() + Duration::from_secs(look_for);
     let mut refused: HashSet<StagerId> = HashSet::new();
     loop {
         if controller.stopping.is_cancelled() {
@@ -186,7 +180,8 @@ fn no_room(controller: &Controller, order: &StartStaging) -> Why {
 
 /// Looks after builds until the controller stops.
 pub(crate) async fn watch(controller: Controller) {
-    let mut period = interval(PERIOD);
+    let every = controller.config.staging.watch_period_ms.max(1);
+    let mut period = interval(Duration::from_millis(every));
     period.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut missing: HashMap<String, u32> = HashMap::new();
     loop {
@@ -227,7 +222,8 @@ fn is_missing(controller: &Controller, task: &StagingTask, at: NaiveDateTime) ->
     let (Some(stager), Some(accepted_at)) = (&task.stager_id, task.accepted_at) else {
         return false;
     };
-    if (at - accepted_at).num_seconds() < LISTED_WITHIN_SECONDS {
+    let within = i64::from(controller.config.staging.listed_within_seconds);
+    if (at - accepted_at).num_seconds() < within {
         return false;
     }
     let listed = controller.dispatcher.stagers.lock().lists(

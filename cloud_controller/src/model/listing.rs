@@ -80,6 +80,14 @@ impl Where {
         self
     }
 
+    /// Adds "the column is one of these".
+    pub(crate) fn and_in(mut self, column: &str, values: &[String]) -> Self {
+        let places = vec!["?"; values.len()].join(",");
+        let binds = values.iter().cloned().map(Bind::Text).collect();
+        self.push(format!("{column} IN ({places})"), binds);
+        self
+    }
+
     fn push(&mut self, fragment: String, binds: Vec<Bind>) {
         self.fragments.push(fragment);
         self.binds.extend(binds);

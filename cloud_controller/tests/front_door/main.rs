@@ -13,4 +13,6 @@ mod push;
 mod rights;
 mod routing;
 mod settings;
+mod stagers;
 mod uploads;
+mod v3;

@@ -187,3 +187,13 @@ fn uploads() {
     );
     on(&server, crate::uploads::bits_are_copied_between_apps);
 }
+
+#[test]
+fn v3() {
+    let server = Rc::new(PostgresServer::start());
+    on(&server, crate::v3::late_v6_finds_what_it_shows_after_a_push);
+    on(
+        &server,
+        crate::v3::errors_have_the_shape_of_v3_and_tell_no_secrets,
+    );
+}
