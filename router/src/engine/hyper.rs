@@ -9,6 +9,7 @@ mod exchange;
 mod forward;
 mod idle;
 mod relay;
+mod reply;
 mod request_body;
 mod tunnel;
 mod upstream;

@@ -4,24 +4,22 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{CONNECTION, EXPECT, HeaderValue, SET_COOKIE};
+use hyper::header::{CONNECTION, EXPECT, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::upgrade::OnUpgrade;
-use hyper::{HeaderMap, Request, Response, StatusCode, Version};
+use hyper::{Request, Response, StatusCode, Version};
 use tokio::time::sleep;
 
 use super::exchange::Exchange;
-use super::relay::{AnswerBody, Relay};
+use super::relay::AnswerBody;
 use super::request_body::{Gate, Latch, RequestBody};
-use super::tunnel::Tunnel;
 use super::upstream::{Lost, Upstream};
 use super::{HyperEngine, Link};
 use crate::access_log::RequestNote;
 use crate::core::Stage;
 use crate::failure::{Cause, Failure};
-use crate::headers::{self, names};
+use crate::headers;
 use crate::registry::{Endpoint, Pool, Refusal, Wanted};
 use crate::target;
 
@@ -29,16 +27,16 @@ use crate::target;
 const SETTLE_POLL: Duration = Duration::from_millis(10);
 
 /// What the choice of an endpoint and the answer depend on.
-struct Asked {
-    pool: Arc<Pool>,
+pub(super) struct Asked {
+    pub(super) pool: Arc<Pool>,
     /// One instance and no other.
     exactly: Option<(String, String)>,
     /// The instance that the client's session is bound to.
-    bound: Option<String>,
-    upgrade: bool,
+    pub(super) bound: Option<String>,
+    pub(super) upgrade: bool,
     /// Whether the client is to learn who answered.
-    traced: bool,
-    request_id: HeaderValue,
+    pub(super) traced: bool,
+    pub(super) request_id: HeaderValue,
 }
 
 /// An endpoint that gave no answer.
@@ -303,84 +301,6 @@ impl HyperEngine {
         }
     }
 
-    /// Makes an endpoint's answer the one that the client gets.
-    #[expect(
-        clippy::result_large_err,
-        reason = "both arms are moved once, and rarely the second"
-    )]
-    fn deliver(
-        &self,
-        link: &Link,
-        mut exchange: Exchange,
-        asked: &Asked,
-        answer: Response<Incoming>,
-        upstream: Box<Upstream>,
-    ) -> Result<Response<AnswerBody>, (Failure, Exchange)> {
-        let (mut parts, body) = answer.into_parts();
-        let switches = parts.status == StatusCode::SWITCHING_PROTOCOLS;
-        if !target::is_framed_once(&parts.headers, parts.version) {
-            return Err((Failure::Endpoint(Cause::Malformed), exchange));
-        }
-        if switches && !asked.upgrade {
-            return Err((Failure::Endpoint(Cause::UnexpectedUpgrade), exchange));
-        }
-        let status = parts.status.as_u16();
-        headers::clean_answer(&mut parts.headers, status, &asked.request_id);
-        if let Some(endpoint) = exchange.endpoint() {
-            let cookie = self.core.stickiness.binding(
-                &parts.headers,
-                &endpoint.identity.instance,
-                asked.bound.as_deref(),
-                asked.pool.route().context_path(),
-            );
-            if let Some(cookie) = cookie {
-                parts.headers.append(SET_COOKIE, cookie);
-            }
-            if asked.traced {
-                self.trace(&mut parts.headers, endpoint);
-            }
-        }
-        parts.version = Version::HTTP_11;
-        if self.core.is_draining() && !switches {
-            parts
-                .headers
-                .insert(CONNECTION, HeaderValue::from_static("close"));
-        }
-        exchange.answers(status);
-        let body = if switches {
-            self.core.stats.upgrades.count();
-            *link.tunnel.borrow_mut() = Some(Tunnel::new(upstream, exchange));
-            AnswerBody::Empty
-        } else {
-            Relay::begin(body, upstream, exchange, &self.idle)
-        };
-        Ok(Response::from_parts(parts, body))
-    }
-
-    /// The router's own answer.
-    fn refuse(
-        &self,
-        mut exchange: Exchange,
-        failure: &Failure,
-        host: &str,
-        request_id: &HeaderValue,
-    ) -> Response<AnswerBody> {
-        let body = failure.body(host);
-        exchange.fails(failure, body.len());
-        let mut answer = Response::new(AnswerBody::Text(Some(Bytes::from(body))));
-        *answer.status_mut() = failure.status();
-        *answer.headers_mut() = failure.headers();
-        answer
-            .headers_mut()
-            .insert(&names::VCAP_REQUEST_ID, request_id.clone());
-        if self.core.is_draining() {
-            answer
-                .headers_mut()
-                .insert(CONNECTION, HeaderValue::from_static("close"));
-        }
-        answer
-    }
-
     fn refusal(&self, refusal: Refusal) -> Failure {
         match refusal {
             // Where empty routes are not kept, this one is being forgotten at this moment.
@@ -388,41 +308,6 @@ impl HyperEngine {
             Refusal::Empty | Refusal::Exhausted => Failure::NoEndpoints,
             Refusal::Overloaded => Failure::Overloaded,
             Refusal::NoSuchInstance => Failure::NoSuchInstance,
-        }
-    }
-
-    fn health(&self, mut exchange: Exchange) -> Response<AnswerBody> {
-        let healthy = !self.core.is_draining();
-        let (status, text) = if healthy {
-            (StatusCode::OK, "ok\n")
-        } else {
-            (StatusCode::SERVICE_UNAVAILABLE, "draining\n")
-        };
-        exchange.answers(status.as_u16());
-        let mut answer = Response::new(AnswerBody::Text(Some(Bytes::from_static(text.as_bytes()))));
-        *answer.status_mut() = status;
-        let headers = answer.headers_mut();
-        for (name, value) in [
-            ("cache-control", "private, max-age=0"),
-            ("expires", "0"),
-            ("connection", "close"),
-            ("content-type", "text/plain; charset=utf-8"),
-        ] {
-            headers.insert(name, HeaderValue::from_static(value));
-        }
-        answer
-    }
-
-    fn trace(&self, headers: &mut HeaderMap, endpoint: &Endpoint) {
-        let address = endpoint.address.to_string();
-        for (name, text) in [
-            (&names::VCAP_ROUTER, self.core.own_address.as_str()),
-            (&names::VCAP_BACKEND, address.as_str()),
-            (&names::ROUTE_ENDPOINT, address.as_str()),
-        ] {
-            if let Ok(value) = HeaderValue::from_str(text) {
-                headers.insert(name, value);
-            }
         }
     }
 }
