@@ -636,3 +636,38 @@ async fn privileged_a_flood_of_output_neither_stops_the_build_nor_fills_the_stag
     assert!(peak < 200_000, "the stager took {peak} kB");
     platform.nothing_is_left().await;
 }
+
+#[tokio::test]
+async fn privileged_the_server_of_static_sites_works_behind_the_walls_of_a_container() {
+    if !privileged() {
+        return;
+    }
+    let platform = Platform::start("").await;
+    let compile = "#!/bin/sh\nset -e\nmkfifo /tmp/said\n\
+                   \"$CUPOLA_BUILDPACK_TOOLS/cupola-staticfile\" --root \"$1\" --port 0 >/tmp/said &\n\
+                   read -r line </tmp/said\n\
+                   exec python3 -c 'import sys, urllib.request as web\n\
+                   print(web.urlopen(sys.argv[1]).read().decode())' \
+                   \"http://127.0.0.1:${line##* }/deep/link/hello.txt\"\n";
+    let release = "#!/bin/sh\necho 'default_process_types: {web: x}'\n";
+    let pack = app(&[("bin/compile", compile), ("bin/release", release)]);
+    let get = Mock::given(method("GET")).and(path("/serves"));
+    let answer = ResponseTemplate::new(200).set_body_bytes(pack);
+    get.respond_with(answer).mount(&platform.controller).await;
+    let package = platform::zip_with_link(
+        ("deep/real/hello.txt", "hello from inside"),
+        ("deep/link", "real"),
+    );
+    platform.offer("serves", package).await;
+    let mut order = platform.order("serves");
+    let url = Some(format!("{}/serves", platform.controller.uri()));
+    order.admin_buildpacks = vec![AdminBuildpack {
+        key: "serves".to_owned(),
+        url,
+    }];
+    order.properties.buildpack_key = Some("serves".to_owned());
+    platform.accepted(&order).await;
+    let completed = platform.completed("serves").await;
+    assert_eq!(completed.error_info, None, "{:?}", platform.lines("serves"));
+    platform.line("serves", "hello from inside").await;
+}

@@ -479,3 +479,13 @@ impl Drop for FileServer {
         let _ = self.child.wait();
     }
 }
+
+/// A package with one file and one symlink.
+pub(crate) fn zip_with_link(file: (&str, &str), link: (&str, &str)) -> Vec<u8> {
+    let options = ::zip::write::SimpleFileOptions::default();
+    let mut writer = ::zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    writer.start_file(file.0, options).unwrap();
+    writer.write_all(file.1.as_bytes()).unwrap();
+    writer.add_symlink(link.0, link.1, options).unwrap();
+    writer.finish().unwrap().into_inner()
+}
