@@ -19,13 +19,14 @@ use tracing_subscriber::EnvFilter;
 
 use crate::bus::Bus;
 use crate::config::{LogConfig, LogFormat, RoleConfig};
-use crate::health::Health;
+use crate::health::{Check, Health};
 use crate::listeners::Listeners;
 use crate::metrics::Metrics;
 use crate::status::{self, Status};
 
 /// Exit status of a process whose config is unusable (sysexits.h, EX_USAGE).
 pub const EX_CONFIG: u8 = 64;
+const NOT_CONNECTED: &str = "not connected";
 /// How long the tasks of a room may take to end after it has stopped.
 const TASKS_END_WITHIN: Duration = Duration::from_secs(5);
 
@@ -196,7 +197,12 @@ where
         Arc::clone(&status),
         background.clone(),
     ));
-    tasks.spawn(watch_bus(bus.clone(), health.clone(), background.clone()));
+    let bus_check = match role {
+        // It goes on routing with what it knows.
+        Role::Router => health.advisory("bus", NOT_CONNECTED),
+        _ => health.check("bus", NOT_CONNECTED),
+    };
+    tasks.spawn(watch_bus(bus.clone(), bus_check, background.clone()));
     tasks.spawn(announce(bus.clone(), status, background.clone()));
 
     tracing::info!(component.id = %component.id, "{role} starting");
@@ -224,14 +230,13 @@ where
 }
 
 /// Keeps the health check `bus` true.
-async fn watch_bus(bus: Bus, health: Health, shutdown: CancellationToken) {
-    let check = health.check("bus", "not connected yet");
+async fn watch_bus(bus: Bus, check: Check, shutdown: CancellationToken) {
     let mut connected = bus.connected();
     loop {
         if *connected.borrow_and_update() {
             check.pass();
         } else {
-            check.fail("not connected");
+            check.fail(NOT_CONNECTED);
         }
         tokio::select! {
             () = shutdown.cancelled() => return,

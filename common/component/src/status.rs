@@ -76,14 +76,15 @@ impl Status {
         }
         match path {
             "/healthz" => match &*self.health.failures() {
-                [] => respond(StatusCode::OK, "text/plain", "ok\n"),
-                failures => {
-                    let lines = failures
-                        .iter()
-                        .map(|(check, why)| format!("{check}: {why}\n"));
-                    let text = lines.collect::<String>();
-                    respond(StatusCode::SERVICE_UNAVAILABLE, "text/plain", text)
+                [] => {
+                    let text = format!("ok\n{}", lines(&self.health.advisories()));
+                    respond(StatusCode::OK, "text/plain", text)
                 }
+                failures => respond(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "text/plain",
+                    lines(failures),
+                ),
             },
             "/varz" => respond(StatusCode::OK, "application/json", self.varz().to_string()),
             "/metrics" => respond(
@@ -131,6 +132,13 @@ pub(crate) async fn serve(listener: TcpListener, status: Arc<Status>, shutdown: 
             drop(permit);
         });
     }
+}
+
+fn lines(checks: &[(String, String)]) -> String {
+    checks
+        .iter()
+        .map(|(check, why)| format!("{check}: {why}\n"))
+        .collect()
 }
 
 fn respond(
