@@ -37,27 +37,28 @@ async fn push_unless_there(
         .file_name()
         .and_then(|name| name.to_str())
         .context("the folder has no name")?;
-    let cup = Cup::beside_this_program(folder)?;
+    let cup = Cup::beside_this_program(app, folder)?;
     cup.run(&["api", api]).await?;
     cup.run(&["auth", ADMIN, password]).await?;
     cup.run(&["target", "-o", "cupola", "-s", "dev"]).await?;
     if cup.run(&["app", name, "--guid"]).await.is_err() {
         say(&format!("pushing the sample app from {}", app.display()));
-        let folder = app.to_str().context("the folder's path is not UTF-8")?;
-        cup.run(&["push", name, "-p", folder]).await?;
+        // From its own folder, so that its manifest counts.
+        cup.run(&["push", name]).await?;
     }
     say(&cup.run(&["app", name]).await?);
     Ok(())
 }
 
-/// The command-line client, with a home of its own in the data folder.
+/// The command-line client, run from the app's folder with a home of its own in the data folder.
 struct Cup {
     program: PathBuf,
+    app: PathBuf,
     home: PathBuf,
 }
 
 impl Cup {
-    fn beside_this_program(folder: &DataFolder) -> anyhow::Result<Self> {
+    fn beside_this_program(app: &Path, folder: &DataFolder) -> anyhow::Result<Self> {
         let program = std::env::current_exe()?.with_file_name("cup");
         if !program.exists() {
             bail!(
@@ -67,6 +68,7 @@ impl Cup {
         }
         Ok(Self {
             program,
+            app: app.to_owned(),
             home: folder.root().join("run/sample"),
         })
     }
@@ -75,6 +77,7 @@ impl Cup {
     async fn run(&self, args: &[&str]) -> anyhow::Result<String> {
         let output = Command::new(&self.program)
             .args(args)
+            .current_dir(&self.app)
             .env("CUP_HOME", &self.home)
             .stdin(Stdio::null())
             .kill_on_drop(true)
