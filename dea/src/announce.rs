@@ -1,7 +1,8 @@
 //! What the dea says of itself unasked: room, instances, routes.
 //!
-//! Each is said at an interval, and at once when something changed, when somebody asks, and when
-//! the bus comes back. A burst of changes becomes one message.
+//! Each is said at an interval, and at once when something changed, when somebody asks, when the
+//! bus comes back, and when everybody else has come back to it. A burst of changes becomes one
+//! message.
 
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ const ENVELOPE_BYTES: usize = 512;
 struct Occasions {
     changes: watch::Receiver<u64>,
     connected: watch::Receiver<bool>,
+    settled: watch::Receiver<bool>,
 }
 
 /// Heartbeats until the dea closes.
@@ -81,7 +83,7 @@ pub(crate) async fn registrations(
     dea: Shared,
     mut routers: cupola_component::Subscription<router::RouterStart>,
 ) {
-    let mut connected = dea.bus.connected();
+    let (mut connected, mut settled) = (dea.bus.connected(), dea.settled.clone());
     while !dea.closing.is_cancelled() {
         dea.routes.register_all().await;
         let next = Instant::now() + dea.config.register_every;
@@ -89,6 +91,7 @@ pub(crate) async fn registrations(
             () = sleep_until(next) => {}
             Some(router) = routers.next() => debug!(router.id = router.id, "a router started"),
             Ok(()) = connected.changed() => {}
+            Ok(()) = settled.changed() => {}
             () = dea.closing.cancelled() => {}
         }
     }
@@ -123,6 +126,7 @@ impl Occasions {
         Self {
             changes: dea.registry.changes(),
             connected: dea.bus.connected(),
+            settled: dea.settled.clone(),
         }
     }
 
@@ -133,10 +137,12 @@ impl Occasions {
             () = sleep_until(said + period) => {}
             Ok(()) = self.changes.changed() => {}
             Ok(()) = self.connected.changed() => {}
+            Ok(()) = self.settled.changed() => {}
         }
         sleep_until(said + GAP).await;
         self.changes.mark_unchanged();
         self.connected.mark_unchanged();
+        self.settled.mark_unchanged();
     }
 }
 

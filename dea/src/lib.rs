@@ -30,6 +30,7 @@ mod droplet;
 mod environment;
 mod evacuation;
 mod exits;
+mod facilities;
 mod health_check;
 mod instance;
 mod launch;

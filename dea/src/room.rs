@@ -28,6 +28,7 @@ use crate::dea::{Dea, Shared};
 use crate::droplet::{DropletCache, Form};
 use crate::evacuation::evacuate;
 use crate::exits::Exits;
+use crate::facilities;
 use crate::instance::seconds;
 use crate::metrics;
 use crate::orders::Orders;
@@ -78,15 +79,10 @@ pub async fn build(config: Config, deps: Deps) -> anyhow::Result<Room> {
     let mut capacity = Capacity::of_machine(config.wanted_capacity(), &config.data_dir);
     let places = depot_config.containers_max.saturating_sub(LEAVING);
     capacity.max_instances = capacity.max_instances.min(places);
-    let facilities = cupola_warden::aio::probe(&depot_config).await;
-    let facilities = facilities.context("cannot find out what this machine offers")?;
-    facilities
-        .require()
-        .context("containers cannot be made here")?;
-    let form = if facilities.has("mapped layers") {
-        Form::Layer
-    } else {
-        Form::Archive
+    let facilities = facilities::of_machine(&depot_config, &config.data_dir).await?;
+    let form = match facilities.mapped_layers {
+        true => Form::Layer,
+        false => Form::Archive,
     };
     let depot = Depot::open(depot_config)
         .await

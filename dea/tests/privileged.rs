@@ -362,11 +362,19 @@ async fn privileged_four_copies_share_one_download_and_are_stopped_one_by_one() 
     for order in &orders {
         platform.accepted(order).await;
     }
+    let mut endpoints = Vec::new();
     for order in &orders {
         let endpoint = platform.registered(since, order).await;
         let expected = format!("hello from {}", order.index);
         assert_eq!(get(endpoint, "").await.unwrap(), expected);
+        endpoints.push(endpoint);
     }
+    // Each owns its files and changes none of another's.
+    for path in ["write", "chmod"] {
+        assert_eq!(get(endpoints[0], path).await.unwrap(), "ok");
+    }
+    assert_eq!(get(endpoints[0], "look").await.unwrap(), "there");
+    assert_eq!(get(endpoints[1], "look").await.unwrap(), "not there");
     assert_eq!(platform.blobs.served(), 1);
 
     // A list that is present and empty stops nothing.

@@ -35,6 +35,8 @@ pub(crate) struct Platform {
     pub(crate) witness: Witness,
     broker: Child,
     broker_port: u16,
+    /// First letters of everything that its containers leave on the host.
+    prefix: String,
     dea: Option<Child>,
 }
 
@@ -84,11 +86,13 @@ impl Platform {
         };
         let bus = Bus::connect(&bus, "test").await.unwrap();
         bus.wait_connected(Duration::from_secs(10)).await.unwrap();
+        let letters = (0..5).map(|_| char::from(rand::random_range(b'a'..=b'z')));
+        let prefix: String = std::iter::once('t').chain(letters).collect();
         let config = format!(
             "[component]\nid = \"{DEA_ID}\"\n[bus]\nurls = [\"{url}\"]\n\
              [log]\nfilter = \"debug,hyper=info,async_nats=info,reqwest=info\"\n\
              [dea]\ndata_dir = \"{}\"\nmemory_mb = 2048\ndisk_mb = 8192\nstop_grace = \"3s\"\n{extra}\n\
-             [dea.containers]\nsupervisor = \"{}\"\nprefix = \"tdea\"\n",
+             [dea.containers]\nsupervisor = \"{}\"\nprefix = \"{prefix}\"\n",
             dir.path().join("dea").display(),
             supervisor().display(),
         );
@@ -102,6 +106,7 @@ impl Platform {
             witness,
             broker,
             broker_port: port,
+            prefix,
             dea: None,
         };
         platform.start_dea().await;
@@ -272,11 +277,11 @@ impl Platform {
         }
     }
 
-    /// No cable, mount or cgroup of these tests; others may run beside them, but not at once.
+    /// No cable and no mount of this platform is left.
     pub(crate) async fn nothing_is_left_on_the_host(&self) {
         let deadline = Instant::now() + Duration::from_secs(5);
         loop {
-            let left = leftovers(self.dir.path());
+            let left = leftovers(&self.prefix, self.dir.path());
             if left.is_empty() {
                 return;
             }
@@ -295,7 +300,8 @@ impl Platform {
 
     /// Removes containers that a failed test left.
     fn destroy_containers(&self) {
-        let config = cupola_warden::DepotConfig::new(self.depot(), "tdea", supervisor());
+        let config =
+            cupola_warden::DepotConfig::new(self.depot(), self.prefix.as_str(), supervisor());
         let Ok(depot) = cupola_warden::Depot::open(config) else {
             return;
         };
@@ -324,7 +330,7 @@ impl Drop for Platform {
 }
 
 /// Cables by their prefix, mounts by the folder they lie in.
-fn leftovers(dir: &Path) -> Vec<String> {
+fn leftovers(prefix: &str, dir: &Path) -> Vec<String> {
     let links = fs::read_dir("/sys/class/net")
         .into_iter()
         .flatten()
@@ -337,7 +343,7 @@ fn leftovers(dir: &Path) -> Vec<String> {
         .filter(|line| line.contains(&dir))
         .map(str::to_owned);
     links
-        .filter(|name| name.starts_with("tdea"))
+        .filter(|name| name.starts_with(prefix))
         .chain(mounts)
         .collect()
 }

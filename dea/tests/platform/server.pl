@@ -31,5 +31,7 @@ while (1) {
     elsif ($path eq 'flood') { print "flood $_\n" for 1 .. 20_000 }
     elsif ($path eq 'cwd') { require Cwd; $body = Cwd::getcwd() . ' ' . sprintf('%04o', umask) . ' ' . getppid() }
     elsif ($path eq 'write') { open my $f, '>', 'written'; $body = print($f 'x') ? 'ok' : "failed: $!" }
+    elsif ($path eq 'look') { $body = -e 'written' ? 'there' : 'not there' }
+    elsif ($path eq 'chmod') { $body = chmod(0600, 'server.pl') ? 'ok' : "failed: $!" }
     print $client "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: ", length $body, "\r\n\r\n", $body;
 }
