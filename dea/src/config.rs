@@ -133,7 +133,7 @@ impl Default for Config {
             data_dir: PathBuf::new(),
             ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
             zone: "default".to_owned(),
-            stacks: [("host".to_owned(), "host".to_owned())].into(),
+            stacks: [("cupola-host".to_owned(), "host".to_owned())].into(),
             memory_mb: None,
             memory_overcommit: 1.0,
             disk_mb: None,
