@@ -421,11 +421,12 @@ impl Inner {
         group
             .remove()
             .map_err(|e| WardenError::io("remove the cgroup", e.path)(e.source))?;
-        if let Some(cable) = launch.as_ref().and_then(|l| l.cable.as_ref()) {
-            crate::netlink::delete_link(&cable.name)
-                .map_err(WardenError::io("remove the cable", &cable.name))?;
-        }
-        self.trash.take(&dir)?;
+        // The cable went with the container's network, or will soon; it is not waited for.
+        let cable = launch
+            .as_ref()
+            .and_then(|l| l.cable.as_ref())
+            .map(|c| c.name.clone());
+        self.trash.take(&dir, cable)?;
         if let Some(launch) = launch {
             self.places().release(launch.index);
         }

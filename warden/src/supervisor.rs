@@ -389,11 +389,13 @@ impl Supervisor {
         let linger = Duration::from_secs(self.launch.spec.linger_seconds.into());
         self.linger_until = Some(Instant::now() + linger);
         self.answer_ended(&ended);
-        // Those who listen come first; the file is for those who come later.
+        // Those who listen come first; the file is for those who come later, if it is to be kept.
         self.finish_processes();
         self.feed_clients();
         let file = std::path::Path::new(launch::EXIT);
-        if let Err(error) = launch::write_json(file, &ended, Durable::Yes) {
+        if !self.leaving
+            && let Err(error) = launch::write_json(file, &ended, Durable::Yes)
+        {
             complain(&error.to_string());
         }
         if let Err(error) = self.group.remove() {

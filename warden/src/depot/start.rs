@@ -37,7 +37,7 @@ pub(super) fn create(depot: &Arc<Inner>, spec: ContainerSpec) -> Result<Containe
         result => result.map_err(WardenError::io("make", &dir))?,
     }
     let Some(index) = depot.places().take() else {
-        depot.trash.take(&dir)?;
+        depot.trash.take(&dir, None)?;
         return Err(WardenError::Full {
             max: depot.config.containers_max,
         });

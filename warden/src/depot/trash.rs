@@ -1,7 +1,7 @@
-//! Deleting folders, away from those who wait.
+//! Deleting what takes its time, away from those who wait.
 //!
 //! A removed container's folder is renamed into the trash, which is one step whatever its size; one
-//! thread empties the trash.
+//! thread empties the trash. The kernel takes its time with cables too.
 
 use std::{
     fs,
@@ -21,9 +21,16 @@ use crate::{Result, WardenError};
 pub(super) struct Trash {
     dir: PathBuf,
     // Unbounded, but each entry is a folder that was a container: bounded by what was created.
-    queue: Sender<PathBuf>,
+    queue: Sender<Rubbish>,
     waiting: Arc<Waiting>,
     serial: AtomicU64,
+}
+
+/// What is left of a container.
+#[derive(Debug)]
+struct Rubbish {
+    folder: PathBuf,
+    cable: Option<String>,
 }
 
 #[derive(Debug, Default)]
@@ -37,15 +44,19 @@ struct Waiting {
 impl Trash {
     /// Takes over the folder and begins with what an earlier process left in it.
     pub(super) fn new(dir: PathBuf) -> Result<Self> {
-        let (queue, work) = channel::<PathBuf>();
+        let (queue, work) = channel::<Rubbish>();
         let waiting = Arc::new(Waiting::default());
         let done = waiting.clone();
         std::thread::Builder::new()
             .name("warden-trash".to_owned())
             .spawn(move || {
-                for path in work {
-                    // What cannot be removed now is tried again when the depot is next opened.
-                    let _ = crate::sys::remove_tree(&path);
+                for rubbish in work {
+                    // What cannot be removed now is left for the next sweep, or for when the depot
+                    // is next opened.
+                    if let Some(cable) = rubbish.cable {
+                        let _ = crate::netlink::delete_link(&cable);
+                    }
+                    let _ = crate::sys::remove_tree(&rubbish.folder);
                     done.add(-1);
                 }
             })
@@ -58,13 +69,16 @@ impl Trash {
         };
         let left = fs::read_dir(&trash.dir).map_err(WardenError::io("read", &trash.dir))?;
         for entry in left.flatten() {
-            trash.enqueue(entry.path());
+            trash.enqueue(Rubbish {
+                folder: entry.path(),
+                cable: None,
+            });
         }
         Ok(trash)
     }
 
-    /// Removes a folder; fine when there is none.
-    pub(super) fn take(&self, path: &Path) -> Result<()> {
+    /// Removes a folder, and a cable that goes with it; fine when there is none.
+    pub(super) fn take(&self, path: &Path, cable: Option<String>) -> Result<()> {
         let serial = self.serial.fetch_add(1, Ordering::Relaxed);
         let name = format!(
             "{}-{}-{serial}",
@@ -74,7 +88,7 @@ impl Trash {
         let to = self.dir.join(name);
         match fs::rename(path, &to) {
             Ok(()) => {
-                self.enqueue(to);
+                self.enqueue(Rubbish { folder: to, cable });
                 Ok(())
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
@@ -97,9 +111,9 @@ impl Trash {
         !timeout.timed_out()
     }
 
-    fn enqueue(&self, path: PathBuf) {
+    fn enqueue(&self, rubbish: Rubbish) {
         self.waiting.add(1);
-        if self.queue.send(path).is_err() {
+        if self.queue.send(rubbish).is_err() {
             self.waiting.add(-1);
         }
     }

@@ -69,9 +69,16 @@ pub(super) fn connect(cable: Option<&Cable>, ipv6: &Ipv6Settings) -> Result<(), 
 pub(crate) fn plug_in(cable: &Cable, init: i32) -> Result<(), StepError> {
     let there = File::open(format!("/proc/{init}/ns/net")).step("open the network namespace")?;
     let mut netlink = Netlink::open().step("open netlink")?;
-    netlink
-        .add_cable(&cable.name, INSIDE, there.as_fd())
-        .step("make the cable")?;
+    match netlink.add_cable(&cable.name, INSIDE, there.as_fd()) {
+        // What the place's last container had is still being taken away.
+        Err(error) if error.raw_os_error() == Some(Errno::EEXIST as i32) => {
+            crate::netlink::delete_link(&cable.name).step("remove the old cable")?;
+            netlink
+                .add_cable(&cable.name, INSIDE, there.as_fd())
+                .step("make the cable")?;
+        }
+        result => result.step("make the cable")?,
+    }
     let index = crate::netlink::index_of(&cable.name).step("find the cable")?;
     Ipv6Settings::open()?.forbid(&cable.name)?;
     // Whatever the host forwards between its other networks, nothing that comes by this cable.
