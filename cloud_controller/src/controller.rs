@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use chrono::NaiveDateTime;
 use cupola_blobstore::{Blobstore, Bucket};
 use cupola_component::{AppLog, Bus};
 use cupola_db::{Conn, Db};
@@ -41,6 +42,8 @@ pub(crate) struct Parts {
     pub(crate) dispatcher: Dispatcher,
     /// This controller's id: owner of the orders and jobs that it writes.
     pub(crate) owner: String,
+    /// When this controller was built: an order that is older may have been carried out in part.
+    pub(crate) since: NaiveDateTime,
     pub(crate) tasks: TaskTracker,
     pub(crate) stopping: CancellationToken,
     /// Packages that are unpacked at the same time.

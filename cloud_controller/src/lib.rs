@@ -8,7 +8,7 @@
 //!                     advertisements, exits, proposals of the health manager
 //! ```
 //!
-//! - [`routes`](self) read a request, call one action and write the answer; one file per noun.
+//! - `routes` read a request, call one action and write the answer; one file per noun.
 //! - `action` holds the rules, `access` who may do what, `model` the queries, `present` the JSON.
 //! - `dispatch` carries decisions out. A decision is a row; the order that follows from it is a
 //!   row, too, written in the same transaction, so that a controller may be killed at any moment and

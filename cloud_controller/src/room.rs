@@ -118,6 +118,7 @@ pub async fn build(config: Config, mut deps: Deps) -> anyhow::Result<Room> {
         known_users: Default::default(),
         dispatcher: Default::default(),
         owner,
+        since: now(),
         tasks: deps.tasks,
         stopping,
         unpacking,

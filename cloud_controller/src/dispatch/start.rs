@@ -1,12 +1,14 @@
 //! Starting instances: ask a DEA that seems to have the room; ask the next when it refuses.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
 use cupola_component::BusError;
 use cupola_messages::Nothing;
-use cupola_messages::dea::{self, InstanceFilter, Refusal, StartAnswer, StartInstance};
-use cupola_types::{AppGuid, AppVersion, DeaId, InstanceGuid, InstanceIndex};
+use cupola_messages::dea::{
+    self, FindInstances, FoundInstance, InstanceFilter, Refusal, StartAnswer, StartInstance,
+};
+use cupola_types::{AppGuid, AppVersion, DeaId, InstanceGuid, InstanceIndex, InstanceState};
 use futures_util::{StreamExt as _, stream};
 use tokio::time::{Instant, sleep_until};
 
@@ -34,16 +36,22 @@ pub(super) async fn instances(
     app: &AppGuid,
     version: &AppVersion,
     indices: &[InstanceIndex],
+    resumed: bool,
 ) -> Result<(), Interrupted> {
     let Some(order) = wanted(controller, app, version).await? else {
         return Ok(());
     };
     let (order, count) = order;
     let deadline = Instant::now() + LOOK_FOR;
+    let there = if resumed {
+        running(controller, &order, indices).await
+    } else {
+        BTreeSet::new()
+    };
     let wanted_now: Vec<InstanceIndex> = indices
         .iter()
         .copied()
-        .filter(|index| index.0 < count)
+        .filter(|index| index.0 < count && !there.contains(index))
         .collect();
     let starts: Vec<_> = wanted_now
         .into_iter()
@@ -86,6 +94,45 @@ pub(super) async fn instances(
         return Err(Interrupted);
     }
     Ok(())
+}
+
+/// Which of these indices the DEAs have already.
+async fn running(
+    controller: &Controller,
+    order: &StartInstance,
+    indices: &[InstanceIndex],
+) -> BTreeSet<InstanceIndex> {
+    let question = FindInstances {
+        filter: InstanceFilter {
+            version: Some(order.version.clone()),
+            indices: Some(indices.to_vec()),
+            states: Some(vec![
+                InstanceState::Born,
+                InstanceState::Starting,
+                InstanceState::Resuming,
+                InstanceState::Running,
+            ]),
+            ..InstanceFilter::app(order.droplet.clone())
+        },
+        include_stats: false,
+        path: None,
+    };
+    let distinct = |answers: &[FoundInstance]| -> BTreeSet<InstanceIndex> {
+        answers.iter().map(|answer| answer.index).collect()
+    };
+    let enough = |answers: &[FoundInstance]| distinct(answers).len() >= indices.len();
+    match controller
+        .bus
+        .request_many(&dea::FIND, &question, ANSWER_WITHIN, enough)
+        .await
+    {
+        Ok(found) => distinct(&found),
+        Err(error) => {
+            // One too many is stopped by the health manager; one too few is an app that is down.
+            tracing::debug!("cannot ask the DEAs what of an order was done: {error}");
+            BTreeSet::new()
+        }
+    }
 }
 
 /// The order to start this version and how many instances there shall be; `None` when it is not

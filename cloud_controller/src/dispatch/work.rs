@@ -79,7 +79,7 @@ async fn round(controller: &Controller, adopt: bool) -> Result<(), Fail> {
 async fn carry_out_all(controller: &Controller, app: &str, rows: Vec<OrderRow>) {
     for row in rows {
         loop {
-            match carry_out(controller, app, &row.body.0).await {
+            match carry_out(controller, app, &row).await {
                 Ok(()) => break,
                 Err(Interrupted) => {
                     let mut connected = controller.bus.connected();
@@ -116,7 +116,8 @@ async fn carry_out_all(controller: &Controller, app: &str, rows: Vec<OrderRow>) 
     }
 }
 
-async fn carry_out(controller: &Controller, guid: &str, order: &Order) -> Result<(), Interrupted> {
+async fn carry_out(controller: &Controller, guid: &str, row: &OrderRow) -> Result<(), Interrupted> {
+    let order = &row.body.0;
     let droplet = AppGuid::new(guid);
     tracing::debug!(app.guid = guid, ?order, "carrying out");
     match order {
@@ -130,7 +131,9 @@ async fn carry_out(controller: &Controller, guid: &str, order: &Order) -> Result
         }
         Order::Start { version, indices } => {
             tell_updated(controller, &droplet).await?;
-            start::instances(controller, &droplet, version, indices).await
+            // Whoever wrote it may have died half-way: what runs already is not started twice.
+            let resumed = row.created_at < controller.since;
+            start::instances(controller, &droplet, version, indices, resumed).await
         }
         Order::Stop {
             version,

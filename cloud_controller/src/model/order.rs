@@ -48,6 +48,7 @@ pub(crate) struct OrderRow {
     /// The app's guid.
     pub(crate) subject: String,
     pub(crate) body: Json<Order>,
+    pub(crate) created_at: NaiveDateTime,
 }
 
 #[derive(Insertable)]

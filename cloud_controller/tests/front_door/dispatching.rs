@@ -111,6 +111,25 @@ pub(crate) async fn an_order_that_was_not_carried_out_survives_the_controller() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+pub(crate) async fn what_was_done_of_an_order_is_not_done_again() {
+    let mut cloud = Cloud::start().await;
+    // Room for two instances of 64 MB.
+    let dea = Dea::start(&cloud.bus, "d1", 150).await;
+    let app = running(&cloud, &dea, "shop").await;
+    cloud
+        .put(&format!("/v2/apps/{app}"), json!({"instances": 3}))
+        .await
+        .is(201);
+    until("the room to be used up", || dea.indices().len() == 2).await;
+    cloud.restart().await;
+    let other = Dea::start(&cloud.bus, "d2", 1024).await;
+    until("the last instance", || other.running().len() == 1).await;
+    let mut all = [dea.indices(), other.indices()].concat();
+    all.sort_unstable();
+    assert_eq!(all, [0, 1, 2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 pub(crate) async fn routes_reach_running_instances() {
     let cloud = Cloud::start().await;
     let dea = Dea::start(&cloud.bus, "d1", 512).await;

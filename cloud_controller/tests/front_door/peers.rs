@@ -13,7 +13,7 @@ use cupola_messages::staging::{self, Completed, StagingFailure, StagingFailureKi
 use cupola_types::{DeaId, DiskMb, InstanceGuid, InstanceState, MemoryMb, StagerId, StagingTaskId};
 use sha1::{Digest, Sha1};
 
-/// A DEA that takes whatever fits and runs it at once.
+/// A DEA that takes whatever its memory has room for and runs it at once.
 pub(crate) struct Dea {
     pub(crate) id: DeaId,
     bus: Bus,
@@ -109,6 +109,11 @@ impl Dea {
                 reason,
                 detail: "as told".into(),
             };
+        }
+        let used: u32 = state.running.values().map(|order| order.limits.mem.0).sum();
+        if used + order.limits.mem.0 > state.memory {
+            let (reason, detail) = (Refusal::NoMemory, "full".into());
+            return StartAnswer::Refused { reason, detail };
         }
         let instance = InstanceGuid::generate();
         state.running.insert(instance.clone(), order.clone());

@@ -25,6 +25,10 @@ fn dispatching() {
         &server,
         crate::dispatching::an_order_that_was_not_carried_out_survives_the_controller,
     );
+    on(
+        &server,
+        crate::dispatching::what_was_done_of_an_order_is_not_done_again,
+    );
     on(&server, crate::dispatching::routes_reach_running_instances);
     on(
         &server,
