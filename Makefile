@@ -22,10 +22,11 @@ build:
 
 # --- testing ----------------------------------------------------------------------------------------
 
+# Everything is built at once, so that programs and tests share their dependencies as built.
 test: tools fmt clippy doc
-	$(CARGO) build --locked --workspace --bins
-	$(CARGO) nextest run --locked --workspace --profile all
-	CUPOLA_TEST_BUS=nats-server $(CARGO) nextest run --locked --profile all -p cupola-tests --test e2e
+	$(CARGO) build --locked --workspace --all-targets
+	$(CARGO) nextest run --locked --workspace
+	CUPOLA_TEST_BUS=nats-server $(CARGO) nextest run --locked --workspace -E 'binary(e2e)'
 
 check: fmt clippy
 	$(CARGO) nextest run --locked --workspace --exclude cupola-tests -E 'not test(/privileged/)'

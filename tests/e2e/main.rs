@@ -9,6 +9,7 @@
 
 mod kill;
 mod life;
+mod postgres;
 mod refusals;
 mod samples;
 mod start_and_stop;

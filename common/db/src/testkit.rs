@@ -127,8 +127,8 @@ impl PostgresServer {
         server
     }
 
-    /// A new database on this server.
-    pub async fn fresh(&self, migrations: Migrations) -> TestDb {
+    /// The url of a new, empty database on this server.
+    pub async fn empty_database(&self) -> String {
         let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
         let (admin, connection) =
             tokio_postgres::connect(&self.url("postgres"), tokio_postgres::NoTls)
@@ -144,7 +144,12 @@ impl PostgresServer {
             .await
             .expect("join the connection")
             .expect("close the connection");
-        let url = self.url(&name);
+        self.url(&name)
+    }
+
+    /// A new database on this server, open and migrated.
+    pub async fn fresh(&self, migrations: Migrations) -> TestDb {
+        let url = self.empty_database().await;
         let config = DatabaseConfig::at(url.clone());
         let db = Db::open(config.clone(), migrations)
             .await
