@@ -1,7 +1,8 @@
 //! A role's config file: `[component]`, `[bus]`, `[log]` and the section of the role itself.
 //!
 //! Defaults in code, then the file, then `CUPOLA_<SECTION>__<KEY>` from the environment. An
-//! unknown key is an error that names the file, the key and the nearest key there is.
+//! unknown key is an error that names the file or the variable, the key and the nearest key there
+//! is. Variables for the sections of other roles are none of this role's business.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ use std::path::{Path, PathBuf};
 use cupola_types::{ComponentId, Role};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use tracing_subscriber::EnvFilter;
 
 use crate::bus::BusConfig;
 
@@ -50,6 +52,14 @@ pub enum ConfigError {
         path: PathBuf,
         /// Which section.
         section: String,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// A variable of the environment sets what cannot be set, or to what it cannot be.
+    #[error("environment variable {variable}: {detail}")]
+    Variable {
+        /// Which one; several when it cannot be told which of them it is.
+        variable: String,
         /// What is wrong with it.
         detail: String,
     },
@@ -119,32 +129,128 @@ impl<C: DeserializeOwned> RoleConfig<C> {
     /// Reads `path` for `role`, with `environment` on top of it.
     ///
     /// # Errors
-    /// A [`ConfigError`] that names the file, the section and the key.
+    /// A [`ConfigError`] that names the file, the section and the key, or the variable.
     pub fn load(
         path: &Path,
         role: Role,
         environment: impl Iterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
-        let mut table = read_toml(path)?;
-        overlay_environment(&mut table, environment);
+        let (config, _) = Self::of(read_toml(path)?, path, role, environment)?;
+        Ok(config)
+    }
+
+    /// As [`load`](Self::load), from the contents of the file. Gives also what was read once the
+    /// environment lies on top.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn of(
+        from_file: toml::Table,
+        path: &Path,
+        role: Role,
+        environment: impl Iterator<Item = (String, String)>,
+    ) -> Result<(Self, toml::Table), ConfigError> {
+        let mut merged = from_file.clone();
+        let variables = overlay_environment(&mut merged, role, environment)?;
         let known = ["component", "bus", "log", role.as_str()];
-        if let Some(section) = table.keys().find(|key| !known.contains(&key.as_str())) {
+        if let Some(section) = merged.keys().find(|key| !known.contains(&key.as_str())) {
             return Err(ConfigError::UnknownSection {
                 path: path.to_owned(),
                 section: section.clone(),
                 role,
             });
         }
-        let bus = match table.contains_key("bus") && role != Role::Bus {
-            true => Some(section(&mut table, "bus", path)?),
+        let sources = Sources {
+            path,
+            from_file: &from_file,
+            merged: &merged,
+            variables: &variables,
+        };
+        let bus = match merged.contains_key("bus") && role != Role::Bus {
+            true => Some(sources.section("bus")?),
             false => None,
         };
-        Ok(Self {
-            component: section(&mut table, "component", path)?,
+        let log: LogConfig = sources.section("log")?;
+        log.check().map_err(|detail| sources.blame("log", detail))?;
+        let config = Self {
+            component: sources.section("component")?,
             bus,
-            log: section(&mut table, "log", path)?,
-            role: section(&mut table, role.as_str(), path)?,
+            log,
+            role: sources.section(role.as_str())?,
+        };
+        Ok((config, merged))
+    }
+}
+
+impl LogConfig {
+    /// What is wrong with the filter, when something is.
+    fn check(&self) -> Result<(), String> {
+        match self.filter.as_deref().map(EnvFilter::try_new) {
+            Some(Err(error)) => Err(format!("`filter` is none: {error}")),
+            Some(Ok(_)) | None => Ok(()),
+        }
+    }
+}
+
+/// Where settings come from: the file, and the environment on top of it.
+struct Sources<'a> {
+    path: &'a Path,
+    from_file: &'a toml::Table,
+    merged: &'a toml::Table,
+    /// The variables that have a say, each with its section and key.
+    variables: &'a [Variable],
+}
+
+/// `CUPOLA_<SECTION>__<KEY>`.
+struct Variable {
+    name: String,
+    section: String,
+    key: String,
+}
+
+impl Sources<'_> {
+    fn section<T: DeserializeOwned>(&self, name: &str) -> Result<T, ConfigError> {
+        let read = |table: &toml::Table| -> Result<T, String> {
+            let value = table.get(name).cloned();
+            let value = value.unwrap_or_else(|| toml::Value::Table(toml::Table::new()));
+            value
+                .try_into()
+                .map_err(|error: toml::de::Error| error.message().trim_end().to_owned())
+        };
+        read(self.merged).map_err(|message| {
+            let detail = with_suggestion(&message);
+            match read(self.from_file).err() == Some(message) {
+                true => self.blame_file(name, detail),
+                false => self.blame(name, detail),
+            }
         })
+    }
+
+    /// An error of a section for which a variable is to blame, if one touches the section.
+    fn blame(&self, section: &str, detail: String) -> ConfigError {
+        let touching = self.variables.iter().filter(|v| v.section == section);
+        let culprit = detail.split('`').nth(1).unwrap_or_default();
+        let named: Vec<&str> = touching
+            .clone()
+            .filter(|v| v.key == culprit)
+            .map(|v| v.name.as_str())
+            .collect();
+        let all: Vec<&str> = touching.map(|v| v.name.as_str()).collect();
+        match (&*named, &*all) {
+            ([], []) => self.blame_file(section, detail),
+            ([], variables) | (variables, _) => ConfigError::Variable {
+                variable: variables.join(" or "),
+                detail,
+            },
+        }
+    }
+
+    fn blame_file(&self, section: &str, detail: String) -> ConfigError {
+        ConfigError::Invalid {
+            path: self.path.to_owned(),
+            section: section.to_owned(),
+            detail,
+        }
     }
 }
 
@@ -168,47 +274,52 @@ fn read_toml(path: &Path) -> Result<toml::Table, ConfigError> {
         })
 }
 
-fn section<T: DeserializeOwned>(
-    table: &mut toml::Table,
-    name: &str,
-    path: &Path,
-) -> Result<T, ConfigError> {
-    let value = table
-        .remove(name)
-        .unwrap_or_else(|| toml::Value::Table(toml::Table::new()));
-    value
-        .try_into()
-        .map_err(|error: toml::de::Error| ConfigError::Invalid {
-            path: path.to_owned(),
-            section: name.to_owned(),
-            detail: with_suggestion(error.message()),
-        })
-}
-
 /// `CUPOLA_DEA__MEMORY_MB=2048` sets `memory_mb` in `[dea]`. The value is read as TOML when it is
 /// some, else as text.
 fn overlay_environment(
     table: &mut toml::Table,
+    role: Role,
     environment: impl Iterator<Item = (String, String)>,
-) {
+) -> Result<Vec<Variable>, ConfigError> {
+    let own = ["component", "bus", "log", role.as_str()];
+    let mut variables = Vec::new();
     for (name, value) in environment {
         let Some(path) = name.strip_prefix("CUPOLA_") else {
             continue;
         };
         let keys: Vec<String> = path.split("__").map(str::to_ascii_lowercase).collect();
-        let [sections @ .., key] = keys.as_slice() else {
+        let [section, rest @ ..] = keys.as_slice() else {
             continue;
         };
-        if sections.is_empty() {
-            continue; // `CUPOLA_X` without a section is no config key
+        let [tables @ .., key] = rest else {
+            continue; // `CUPOLA_X` without a section is no setting of a role
+        };
+        let of_others = section == "cupola" || section.parse::<Role>().is_ok();
+        if !own.contains(&section.as_str()) {
+            if of_others {
+                continue;
+            }
+            let roles = Role::ALL.iter().map(|role| role.as_str());
+            let near = nearest(section, roles.chain(own));
+            let hint = near.map(|near| format!(" (did you mean [{near}]?)"));
+            return Err(ConfigError::Variable {
+                variable: name,
+                detail: format!(
+                    "there is no section [{section}]{}",
+                    hint.unwrap_or_default()
+                ),
+            });
         }
         let mut at = &mut *table;
-        for section in sections {
+        for table in std::iter::once(section).chain(tables) {
             let entry = at
-                .entry(section.clone())
+                .entry(table.clone())
                 .or_insert_with(|| toml::Value::Table(toml::Table::new()));
             let toml::Value::Table(inner) = entry else {
-                return;
+                return Err(ConfigError::Variable {
+                    variable: name,
+                    detail: format!("`{table}` is a value and no section"),
+                });
             };
             at = inner;
         }
@@ -218,7 +329,13 @@ fn overlay_environment(
             .and_then(|mut parsed| parsed.remove("v"))
             .unwrap_or(toml::Value::String(value));
         at.insert(key.clone(), parsed);
+        variables.push(Variable {
+            section: section.clone(),
+            key: key.clone(),
+            name,
+        });
     }
+    Ok(variables)
 }
 
 /// Adds "did you mean" to serde's sentence about an unknown field.
@@ -296,6 +413,52 @@ mod tests {
         );
         let role = config.unwrap().role;
         assert_eq!((role.memory_mb, role.zone.as_str()), (1024, "z1"));
+    }
+
+    #[test]
+    fn a_mistyped_key_in_the_environment_names_its_variable() {
+        let text = |variables: &[(&str, &str)]| load(GOOD, variables).unwrap_err().to_string();
+        let said = text(&[("CUPOLA_DEA__ZONE", "z"), ("CUPOLA_DEA__MEMROY_MB", "1")]);
+        assert!(said.contains("CUPOLA_DEA__MEMROY_MB:"), "{said}");
+        assert!(said.contains("did you mean `memory_mb`?"), "{said}");
+        assert!(!said.contains("DEA__ZONE"), "{said}");
+        let said = text(&[("CUPOLA_DEA__MEMORY_MB", "much")]);
+        assert!(said.contains("CUPOLA_DEA__MEMORY_MB:"), "{said}");
+        let said = text(&[("CUPOLA_DAE__ZONE", "z")]);
+        assert!(
+            said.contains("CUPOLA_DAE__ZONE:") && said.contains("[dea]"),
+            "{said}"
+        );
+        let said = text(&[("CUPOLA_DEA__MEMORY_MB__X", "1")]);
+        assert!(said.contains("CUPOLA_DEA__MEMORY_MB__X:"), "{said}");
+    }
+
+    #[test]
+    fn a_mistake_in_the_file_is_not_blamed_on_the_environment() {
+        let file = "[component]\nid = \"d1\"\n[dea]\nmemory_md = 512\n";
+        let error = load(file, &[("CUPOLA_DEA__ZONE", "z1")]).unwrap_err();
+        assert!(matches!(error, ConfigError::Invalid { .. }), "{error}");
+    }
+
+    #[test]
+    fn variables_for_other_roles_do_no_harm() {
+        let variables = [
+            ("CUPOLA_ROUTER__X", "1"),
+            ("CUPOLA_HEALTH_MANAGER__TIMING__SETTLE", "1s"),
+            ("CUPOLA_CUPOLA__DOMAIN", "x"),
+            ("CUPOLA_DATA_DIR", "/x"),
+        ];
+        assert!(load(GOOD, &variables).is_ok());
+    }
+
+    #[test]
+    fn a_filter_that_is_none_is_refused() {
+        let file = format!("{GOOD}[log]\nfilter = \"cupola=loud\"\n");
+        let said = load(&file, &[]).unwrap_err().to_string();
+        assert!(
+            said.contains("[log]") && said.contains("`filter`"),
+            "{said}"
+        );
     }
 
     #[test]
