@@ -8,19 +8,20 @@ mod messages;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_nats::{Client, ConnectOptions, Event};
 use bytes::Bytes;
 use cupola_messages::{Call, Message, PayloadError, Topic};
 use futures_util::StreamExt as _;
+use prometheus_client::metrics::counter::Counter;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::backoff::Backoff;
+use crate::metrics::Metrics;
 
 pub use messages::{Asked, RawMessage, RawSubscription, Requests, Subscription};
 
@@ -138,8 +139,9 @@ pub struct Bus {
 /// What went wrong quietly.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    malformed: AtomicU64,
-    dropped: AtomicU64,
+    malformed: Counter,
+    dropped: Counter,
+    disconnects: Counter,
 }
 
 // === impl Bus ===
@@ -231,13 +233,13 @@ impl Bus {
     /// Messages that came but were not of the subject's shape.
     #[must_use]
     pub fn malformed(&self) -> u64 {
-        self.counters.malformed.load(Ordering::Relaxed)
+        self.counters.malformed.get()
     }
 
-    /// Messages that a subscription of ours was too slow to take.
+    /// Messages that a subscription of ours was too slow to take, at least so many.
     #[must_use]
     pub fn dropped(&self) -> u64 {
-        self.counters.dropped.load(Ordering::Relaxed)
+        self.counters.dropped.get()
     }
 
     /// Says `message`. It is on its way when this returns; nothing tells whether it arrives.
@@ -404,6 +406,28 @@ impl Bus {
         }
     }
 
+    /// Shows what went wrong quietly among the process's metrics.
+    pub(crate) fn register(&self, metrics: &Metrics) {
+        let counters = &self.counters;
+        metrics.register(|registry| {
+            registry.register(
+                "bus_messages_malformed",
+                "Messages that were not of their subject's shape",
+                counters.malformed.clone(),
+            );
+            registry.register(
+                "bus_messages_dropped",
+                "Messages that came faster than they were taken",
+                counters.dropped.clone(),
+            );
+            registry.register(
+                "bus_disconnects",
+                "Times that the connection to the bus was lost",
+                counters.disconnects.clone(),
+            );
+        });
+    }
+
     pub(crate) fn counters(&self) -> &Arc<Counters> {
         &self.counters
     }
@@ -450,7 +474,7 @@ impl fmt::Debug for Bus {
 
 impl Counters {
     pub(crate) fn count_malformed(&self, subject: &str, error: &PayloadError) {
-        self.malformed.fetch_add(1, Ordering::Relaxed);
+        self.malformed.inc();
         let source = std::error::Error::source(error)
             .map(ToString::to_string)
             .unwrap_or_default();
@@ -479,10 +503,16 @@ fn note(event: &Event, state: &watch::Sender<bool>, counters: &Counters) {
         }
         Event::Disconnected | Event::Closed => {
             tracing::warn!("bus disconnected");
+            counters.disconnects.inc();
             state.send_replace(false);
         }
         Event::SlowConsumer(_) => {
-            counters.dropped.fetch_add(1, Ordering::Relaxed);
+            let dropped = counters.dropped.inc() + 1;
+            if dropped.is_power_of_two() {
+                tracing::warn!(
+                    "messages came faster than they were taken: {dropped} dropped so far"
+                );
+            }
         }
         Event::ServerError(error) => tracing::error!("the bus reports: {error}"),
         Event::ClientError(error) => tracing::warn!("bus client: {error}"),

@@ -26,6 +26,8 @@ use crate::status::{self, Status};
 
 /// Exit status of a process whose config is unusable (sysexits.h, EX_USAGE).
 pub const EX_CONFIG: u8 = 64;
+/// Exit status of a process that was told to stop once more while it was stopping.
+const EX_AT_ONCE: i32 = 130;
 const NOT_CONNECTED: &str = "not connected";
 /// How long the tasks of a room may take to end after it has stopped.
 const TASKS_END_WITHIN: Duration = Duration::from_secs(5);
@@ -115,6 +117,8 @@ pub fn start_logging(config: &LogConfig) {
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        // It would tell of a full disk on standard error, and panic when that is on the disk.
+        .log_internal_errors(false)
         .with_ansi(false);
     // Fails only when logging has been started already.
     let _ = match config.format {
@@ -123,24 +127,53 @@ pub fn start_logging(config: &LogConfig) {
     };
 }
 
-/// A token that SIGTERM or SIGINT cancels.
+/// A token that SIGTERM, SIGINT or SIGHUP cancels. Under nohup(1) SIGHUP stays without effect.
+/// Whoever signals again does not want to wait: the process ends at once, as if it had been killed.
 ///
 /// # Errors
 /// When the signals cannot be caught.
 pub fn shutdown_on_signals() -> anyhow::Result<CancellationToken> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot catch SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot catch SIGINT")?;
-    let shutdown = CancellationToken::new();
-    let token = shutdown.clone();
-    tokio::spawn(async move {
+    let mut hangup = match ignores_hangup() {
+        true => None,
+        false => Some(signal(SignalKind::hangup()).context("cannot catch SIGHUP")?),
+    };
+    let mut next = async move || {
+        let hangup = async {
+            match &mut hangup {
+                Some(hangup) => hangup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+            _ = hangup => {}
         }
+    };
+    let shutdown = CancellationToken::new();
+    let token = shutdown.clone();
+    // Ends with the process.
+    tokio::spawn(async move {
+        next().await;
         tracing::info!("stopping");
         token.cancel();
+        next().await;
+        tracing::warn!("told to stop again: ending at once");
+        std::process::exit(EX_AT_ONCE);
     });
     Ok(shutdown)
+}
+
+/// Whether whoever started this process wants it to survive the end of the terminal.
+fn ignores_hangup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    ignored.is_some_and(|mask| mask & 1 == 1) // SIGHUP is signal 1
 }
 
 /// Raises the soft limit of open files to the hard one: each connection takes one.
@@ -202,6 +235,7 @@ where
         Role::Router => health.advisory("bus", NOT_CONNECTED),
         _ => health.check("bus", NOT_CONNECTED),
     };
+    bus.register(&metrics);
     tasks.spawn(watch_bus(bus.clone(), bus_check, background.clone()));
     tasks.spawn(announce(bus.clone(), status, background.clone()));
 
@@ -260,7 +294,7 @@ async fn announce(bus: Bus, status: Arc<Status>, shutdown: CancellationToken) {
         return;
     };
     let first = async {
-        if bus.wait_connected(Duration::from_secs(60)).await.is_ok() {
+        if bus.connected().wait_for(|up| *up).await.is_ok() {
             let _ = bus.publish(&ANNOUNCE, &myself(None)).await;
         }
         std::future::pending::<()>().await

@@ -22,8 +22,9 @@ use crate::metrics::Metrics;
 
 /// Connections served at a time; further ones wait in the socket's queue.
 const MAX_CONNECTIONS: usize = 32;
-/// How long one connection may live.
-const CONNECTION_LIFETIME: Duration = Duration::from_secs(60);
+/// How long one connection may live. Each is for one question, so that no idle one keeps the
+/// supervisor from asking.
+const CONNECTION_LIFETIME: Duration = Duration::from_secs(10);
 
 /// What the status server tells of its process.
 #[derive(Debug)]
@@ -105,12 +106,16 @@ impl Status {
 pub(crate) async fn serve(listener: TcpListener, status: Arc<Status>, shutdown: CancellationToken) {
     let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
-        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
-            return;
+        let next = async {
+            let permit = Arc::clone(&permits).acquire_owned().await.ok()?;
+            Some((permit, listener.accept().await))
         };
-        let accepted = tokio::select! {
+        let (permit, accepted) = tokio::select! {
             () = shutdown.cancelled() => return,
-            accepted = listener.accept() => accepted,
+            next = next => match next {
+                Some(next) => next,
+                None => return,
+            },
         };
         let Ok((stream, _)) = accepted else {
             tokio::time::sleep(Duration::from_millis(50)).await; // out of descriptors, likely
@@ -125,6 +130,7 @@ pub(crate) async fn serve(listener: TcpListener, status: Arc<Status>, shutdown: 
             });
             let connection = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
+                .keep_alive(false)
                 .header_read_timeout(Duration::from_secs(5))
                 .max_buf_size(16 * 1024)
                 .serve_connection(TokioIo::new(stream), service);
