@@ -1,13 +1,12 @@
 //! What an operator can set, with defaults that work on a laptop.
 
-mod duration;
-
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
+use cupola_component::{duration, size};
 use cupola_types::{DiskMb, MemoryMb};
 use serde::Deserialize;
 
@@ -32,12 +31,14 @@ pub struct Config {
     /// with a root file system. An order that names no stack gets the first by name.
     pub stacks: BTreeMap<String, String>,
 
-    /// Memory for instances in MiB; default three quarters of the machine's.
-    pub memory_mb: Option<MemoryMb>,
+    /// Memory for instances; default three quarters of the machine's.
+    #[serde(deserialize_with = "size::optional")]
+    pub memory: Option<MemoryMb>,
     /// How many times over the memory is given away, because few apps use all of theirs.
     pub memory_overcommit: f64,
-    /// Disk for instances in MiB; default four fifths of what is free in `data_dir`.
-    pub disk_mb: Option<DiskMb>,
+    /// Disk for instances; default four fifths of what is free in `data_dir`.
+    #[serde(deserialize_with = "size::optional")]
+    pub disk: Option<DiskMb>,
     /// How many times over the disk is given away.
     pub disk_overcommit: f64,
     /// Most instances at a time, in whatever state.
@@ -65,10 +66,12 @@ pub struct Config {
     #[serde(deserialize_with = "duration::deserialize")]
     pub evacuation_timeout: Duration,
 
-    /// Largest droplet as it is downloaded, in MiB.
-    pub max_droplet_mb: DiskMb,
-    /// Largest droplet when it is inflated, in MiB.
-    pub max_inflated_droplet_mb: DiskMb,
+    /// Largest droplet as it is downloaded.
+    #[serde(deserialize_with = "size::deserialize")]
+    pub max_droplet: DiskMb,
+    /// Largest droplet when it is inflated.
+    #[serde(deserialize_with = "size::deserialize")]
+    pub max_inflated_droplet: DiskMb,
     /// Most files and folders in a droplet.
     pub max_droplet_entries: u64,
     /// A droplet download that brings nothing for this long has failed.
@@ -134,9 +137,9 @@ impl Default for Config {
             ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
             zone: "default".to_owned(),
             stacks: [("cupola-host".to_owned(), "host".to_owned())].into(),
-            memory_mb: None,
+            memory: None,
             memory_overcommit: 1.0,
-            disk_mb: None,
+            disk: None,
             disk_overcommit: 1.0,
             max_instances: 250,
             heartbeat_every: Duration::from_secs(10),
@@ -146,8 +149,8 @@ impl Default for Config {
             stop_grace: Duration::from_secs(10),
             crash_lifetime: Duration::from_secs(3600),
             evacuation_timeout: Duration::from_secs(600),
-            max_droplet_mb: DiskMb(1024),
-            max_inflated_droplet_mb: DiskMb(4096),
+            max_droplet: DiskMb(1024),
+            max_inflated_droplet: DiskMb(4096),
             max_droplet_entries: 200_000,
             download_inactivity: Duration::from_secs(30),
             download_timeout: Duration::from_secs(600),
@@ -230,9 +233,9 @@ impl Config {
 
     pub(crate) fn wanted_capacity(&self) -> Wanted {
         Wanted {
-            memory: self.memory_mb,
+            memory: self.memory,
             memory_overcommit: self.memory_overcommit,
-            disk: self.disk_mb,
+            disk: self.disk,
             disk_overcommit: self.disk_overcommit,
             max_instances: self.max_instances,
         }
@@ -241,13 +244,13 @@ impl Config {
     pub(crate) fn cache_limits(&self) -> CacheLimits {
         CacheLimits {
             download: DownloadLimits {
-                max_bytes: self.max_droplet_mb.bytes(),
+                max_bytes: self.max_droplet.bytes(),
                 inactivity: self.download_inactivity,
                 total: self.download_timeout,
                 attempts: 3,
             },
             archive: ArchiveLimits {
-                max_bytes: self.max_inflated_droplet_mb.bytes(),
+                max_bytes: self.max_inflated_droplet.bytes(),
                 max_entries: self.max_droplet_entries,
             },
             keep_unused: self.keep_unused_droplets,

@@ -100,7 +100,7 @@ pub(crate) fn process(command: &StartCommand, env: Vec<(String, String)>) -> Pro
 /// How a droplet is unpacked.
 pub(crate) fn unpack(config: &Config) -> Unpack {
     Unpack {
-        bytes_max: config.max_inflated_droplet_mb.bytes(),
+        bytes_max: config.max_inflated_droplet.bytes(),
         entries_max: config.max_droplet_entries,
         // Our own stager packed it: links into the stack are meant, and only seen from inside.
         links: Links::Any,

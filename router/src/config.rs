@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use cupola_component::duration;
 use serde::Deserialize;
 
 /// Hard ceiling of a head's size, in bytes.
@@ -19,49 +20,62 @@ pub struct Config {
     /// Threads that serve requests, each with all that it needs. 0, the default, means one per core.
     pub cores: usize,
 
-    /// How long an endpoint stays without a refresh, in seconds. Default 120, six times the interval
-    /// that is asked for.
-    pub stale_after_seconds: u32,
-    /// How often to look for stale endpoints, in seconds. Default 30.
-    pub prune_every_seconds: u32,
-    /// How often endpoints are asked to register again, in seconds. Default 20.
-    pub register_interval_seconds: u32,
+    /// How long an endpoint stays without a refresh. Default 120 s, six times the interval that is
+    /// asked for.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub stale_after: Duration,
+    /// How often to look for stale endpoints. Default 30 s.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub prune_every: Duration,
+    /// How often endpoints are asked to register again; whole seconds. Default 20 s.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub register_every: Duration,
     /// How long a route whose last endpoint went away is answered with 503 `no_endpoints` instead of
-    /// 404, in seconds. Default 0: at once 404.
-    pub keep_empty_seconds: u32,
+    /// 404. Default 0 s: at once 404.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub keep_empty: Duration,
     /// At start, clients are served as soon as registrations have come in and then none new for this
-    /// long, in milliseconds. Default 100.
-    pub warm_up_quiet_ms: u64,
-    /// Longest wait for the first registrations once the bus is there, in milliseconds. Default 1000.
-    pub warm_up_limit_ms: u64,
+    /// long. Default 100 ms.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub warm_up_quiet: Duration,
+    /// Longest wait for the first registrations once the bus is there. Default 1 s.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub warm_up_limit: Duration,
     /// How long after that a request for an unknown route waits for it to be registered before it is
-    /// denied, in milliseconds. Default 1000.
-    pub settle_ms: u64,
+    /// denied. Default 1 s.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub settle: Duration,
 
     /// Most endpoints that one request is tried on. Default 3.
     pub max_attempts: u32,
-    /// How long an endpoint that could not be dialled is passed over, in seconds. Default 30.
-    pub failed_mark_seconds: u32,
-    /// How long a dial may take, in milliseconds. Default 5000.
-    pub dial_timeout_ms: u64,
-    /// How long an exchange may go without a byte in either direction, in seconds; 0 for ever. Not for
-    /// upgraded connections. Default 900.
-    pub endpoint_timeout_seconds: u32,
+    /// How long an endpoint that could not be dialled is passed over. Default 30 s.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub failed_mark: Duration,
+    /// How long a dial may take. Default 5 s.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub dial_timeout: Duration,
+    /// How long an exchange may go without a byte in either direction; 0 s for ever. Not for upgraded
+    /// connections. Default 900 s.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub endpoint_timeout: Duration,
     /// The status that a client sees when its endpoint took too long: 504 (default), or 502 as of old.
     pub endpoint_timeout_status: u16,
     /// Requests that one endpoint may have at a time, by this router; 0 for any. Default 500.
     pub max_requests_per_endpoint: u32,
     /// Idle connections kept to one endpoint, per core; 0 keeps none. Default 100.
     pub max_idle_per_endpoint: usize,
-    /// How long an idle connection to an endpoint is kept, in seconds. Default 90.
-    pub idle_endpoint_seconds: u32,
+    /// How long an idle connection to an endpoint is kept. Default 90 s.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub endpoint_idle: Duration,
 
     /// Client connections at a time; further ones are answered 503. Default 16384.
     pub max_connections: usize,
-    /// How long a client may take to send the head of a request, in seconds. Default 60.
-    pub head_timeout_seconds: u32,
-    /// How long a client connection may idle between requests, in seconds. Default 900.
-    pub client_idle_seconds: u32,
+    /// How long a client may take to send the head of a request. Default 60 s.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub head_timeout: Duration,
+    /// How long a client connection may idle between requests. Default 900 s.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub client_idle: Duration,
     /// Largest head of a request, in bytes, 8 KiB to 1 MiB. Default 256 KiB.
     pub max_request_head_bytes: usize,
     /// Largest head of an answer, in bytes, 8 KiB to 1 MiB. Default 64 KiB.
@@ -92,10 +106,12 @@ pub struct Config {
     pub routes_password: Option<secrecy::SecretString>,
 
     /// How long to go on serving after the stop signal with the health check failing, so that a load
-    /// balancer looks away first, in milliseconds. Default 0.
-    pub drain_wait_ms: u64,
-    /// How long requests in flight may take then, in milliseconds. Default 10000.
-    pub drain_timeout_ms: u64,
+    /// balancer looks away first. Default 0 s.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub drain_wait: Duration,
+    /// How long requests in flight may take then. Default 10 s.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub drain_timeout: Duration,
 }
 
 /// What becomes of a client's `X-Forwarded-Proto`.
@@ -130,24 +146,24 @@ impl Default for Config {
         Self {
             address: SocketAddr::from(([127, 0, 0, 1], 8080)),
             cores: 0,
-            stale_after_seconds: 120,
-            prune_every_seconds: 30,
-            register_interval_seconds: 20,
-            keep_empty_seconds: 0,
-            warm_up_quiet_ms: 100,
-            warm_up_limit_ms: 1000,
-            settle_ms: 1000,
+            stale_after: Duration::from_secs(120),
+            prune_every: Duration::from_secs(30),
+            register_every: Duration::from_secs(20),
+            keep_empty: Duration::ZERO,
+            warm_up_quiet: Duration::from_millis(100),
+            warm_up_limit: Duration::from_secs(1),
+            settle: Duration::from_secs(1),
             max_attempts: 3,
-            failed_mark_seconds: 30,
-            dial_timeout_ms: 5000,
-            endpoint_timeout_seconds: 900,
+            failed_mark: Duration::from_secs(30),
+            dial_timeout: Duration::from_secs(5),
+            endpoint_timeout: Duration::from_secs(900),
             endpoint_timeout_status: 504,
             max_requests_per_endpoint: 500,
             max_idle_per_endpoint: 100,
-            idle_endpoint_seconds: 90,
+            endpoint_idle: Duration::from_secs(90),
             max_connections: 16_384,
-            head_timeout_seconds: 60,
-            client_idle_seconds: 900,
+            head_timeout: Duration::from_secs(60),
+            client_idle: Duration::from_secs(900),
             max_request_head_bytes: 256 * 1024,
             max_answer_head_bytes: 64 * 1024,
             sticky_session_cookie_names: vec!["JSESSIONID".to_owned()],
@@ -163,8 +179,8 @@ impl Default for Config {
             routes_address: None,
             routes_user: "router".to_owned(),
             routes_password: None,
-            drain_wait_ms: 0,
-            drain_timeout_ms: 10_000,
+            drain_wait: Duration::ZERO,
+            drain_timeout: Duration::from_secs(10),
         }
     }
 }
@@ -214,19 +230,26 @@ impl Config {
             self.cores.to_string(),
             "0 to 256",
         )?;
-        let stale = self.stale_after_seconds;
+        let every = self.register_every;
         must(
-            stale > self.register_interval_seconds,
-            "stale_after_seconds",
-            stale.to_string(),
-            "more than register_interval_seconds",
+            every >= Duration::from_secs(1) && every.subsec_nanos() == 0,
+            "register_every",
+            format!("{every:?}"),
+            "1s or more, in whole seconds",
         )?;
-        let every = self.prune_every_seconds;
+        let stale = self.stale_after;
         must(
-            every > 0,
-            "prune_every_seconds",
-            every.to_string(),
-            "1 or more",
+            stale > every,
+            "stale_after",
+            format!("{stale:?}"),
+            "more than register_every",
+        )?;
+        let every = self.prune_every;
+        must(
+            !every.is_zero(),
+            "prune_every",
+            format!("{every:?}"),
+            "more than 0s",
         )?;
         let most = self.max_connections;
         must(most > 0, "max_connections", most.to_string(), "1 or more")
@@ -240,27 +263,6 @@ impl Config {
             cores => cores,
         }
     }
-
-    pub(crate) fn dial_timeout(&self) -> Duration {
-        Duration::from_millis(self.dial_timeout_ms)
-    }
-
-    pub(crate) fn failed_mark(&self) -> Duration {
-        seconds(self.failed_mark_seconds)
-    }
-
-    pub(crate) fn idle_endpoint(&self) -> Duration {
-        seconds(self.idle_endpoint_seconds)
-    }
-
-    pub(crate) fn drain_timeout(&self) -> Duration {
-        Duration::from_millis(self.drain_timeout_ms)
-    }
-}
-
-/// Whole seconds as a duration.
-pub(crate) fn seconds(seconds: u32) -> Duration {
-    Duration::from_secs(u64::from(seconds))
 }
 
 #[cfg(test)]
@@ -281,6 +283,11 @@ mod tests {
             error.to_string(),
             "router.max_request_head_bytes is 100, allowed is 8192 to 1048576"
         );
+        let config = Config {
+            register_every: Duration::from_millis(500),
+            ..Config::default()
+        };
+        assert_eq!(config.validate().unwrap_err().key, "register_every");
     }
 
     #[test]

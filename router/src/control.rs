@@ -10,13 +10,14 @@ pub(crate) use warm_up::warm_up;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use cupola_component::{Bus, Requests};
 use cupola_messages::Nothing;
 use cupola_messages::router::{self, RouterStart};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::config::{Config, seconds};
+use crate::config::Config;
 use crate::registry::{Clock, Registry};
 
 /// One router's part of the conversation with everybody who has an address.
@@ -49,8 +50,8 @@ impl Control {
         RouterStart {
             id: self.id.clone(),
             hosts: vec![self.host.to_string()],
-            minimum_register_interval_in_seconds: self.config.register_interval_seconds,
-            prune_threshold_in_seconds: Some(self.config.stale_after_seconds),
+            minimum_register_interval_in_seconds: whole_seconds(self.config.register_every),
+            prune_threshold_in_seconds: Some(whole_seconds(self.config.stale_after)),
         }
     }
 
@@ -84,7 +85,7 @@ impl Control {
     /// dropped then; and when it is back everybody gets the full time to be heard again.
     pub(crate) async fn prune(&self) {
         let mut connected = self.bus.connected();
-        let mut rounds = interval(seconds(self.config.prune_every_seconds));
+        let mut rounds = interval(self.config.prune_every);
         rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut suspended = false;
         loop {
@@ -115,4 +116,9 @@ impl Control {
             }
         }
     }
+}
+
+/// A time as the wire has it; a part of a second is cut off.
+fn whole_seconds(time: Duration) -> u32 {
+    u32::try_from(time.as_secs()).unwrap_or(u32::MAX)
 }

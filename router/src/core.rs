@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::access_log::{AccessLine, AccessLog};
-use crate::config::{Config, seconds};
+use crate::config::Config;
 use crate::engine::Engine;
 use crate::headers::{RequestRules, names};
 use crate::registry::{Clock, Registry};
@@ -186,7 +186,7 @@ async fn run<E: Engine>(
     core.stage.set(Stage::Closing);
     core.watches.wake_all();
     tracker.close();
-    if timeout(core.config.drain_timeout(), tracker.wait())
+    if timeout(core.config.drain_timeout, tracker.wait())
         .await
         .is_err()
     {
@@ -312,9 +312,9 @@ impl Core {
     /// Keeps deadlines, for ever.
     async fn sweep(&self, engine: &impl Engine) {
         let limits = Limits {
-            idle: seconds(self.config.client_idle_seconds),
-            head: seconds(self.config.head_timeout_seconds),
-            exchange: seconds(self.config.endpoint_timeout_seconds),
+            idle: self.config.client_idle,
+            head: self.config.head_timeout,
+            exchange: self.config.endpoint_timeout,
         };
         let mut ticks = interval(SWEEP_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

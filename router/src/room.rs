@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Context as _;
 use cupola_component::{AppLog, Deps};
@@ -15,7 +15,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::access_log::QUEUE_BATCHES;
-use crate::config::{Config, seconds};
+use crate::config::Config;
 use crate::control::{AccessLines, Control, warm_up};
 use crate::core::{Cores, Shared, Stage};
 use crate::engine::hyper::HyperEngine;
@@ -57,8 +57,8 @@ pub async fn build(config: Config, mut deps: Deps) -> anyhow::Result<Room> {
         Err(error) => return Err(error.into()),
     };
     let registry = Registry::new(Lifetimes {
-        stale_after: seconds(config.stale_after_seconds),
-        keep_empty: seconds(config.keep_empty_seconds),
+        stale_after: config.stale_after,
+        keep_empty: config.keep_empty,
     });
     Ok(Room {
         stats: Stats::new(config.threads()),
@@ -190,7 +190,7 @@ impl Room {
             stage.send_replace(Stage::Settling);
             health.pass();
             tracing::info!("serving {address}");
-            sleep(Duration::from_millis(config.settle_ms)).await;
+            sleep(config.settle).await;
             stage.send_replace(Stage::Serving);
             std::future::pending::<()>().await
         };
@@ -201,9 +201,9 @@ impl Room {
         };
 
         health.fail("draining");
-        if !failed && config.drain_wait_ms > 0 {
+        if !failed && !config.drain_wait.is_zero() {
             stage.send_replace(Stage::Draining);
-            sleep(Duration::from_millis(config.drain_wait_ms)).await;
+            sleep(config.drain_wait).await;
         }
         stage.send_replace(Stage::Closing);
         tokio::task::spawn_blocking(move || cores.join())

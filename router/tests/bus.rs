@@ -334,9 +334,9 @@ async fn while_the_bus_is_away_routes_stay_and_on_its_return_everybody_is_asked(
     let address = broker().await;
     let mut wire = Wire::lay(address).await;
     let config = Config {
-        stale_after_seconds: 2,
-        register_interval_seconds: 1,
-        prune_every_seconds: 1,
+        stale_after: Duration::from_secs(2),
+        register_every: Duration::from_secs(1),
+        prune_every: Duration::from_secs(1),
         ..Config::default()
     };
     let router = Router::start(&wire.url(), config).await;

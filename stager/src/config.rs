@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
+use cupola_component::{duration, size};
 use cupola_types::{DiskMb, MemoryMb};
 use cupola_warden::{DepotConfig, DiskMode, NetworkMode, Stack};
 use serde::Deserialize;
@@ -24,31 +26,39 @@ pub struct Config {
     /// with a root file system. An order that names no stack gets the first by name.
     pub stacks: BTreeMap<String, String>,
 
-    /// Memory for all builds together, in MiB.
-    pub memory_mb: MemoryMb,
-    /// Disk for all builds together, in MiB.
-    pub disk_mb: DiskMb,
+    /// Memory for all builds together.
+    #[serde(deserialize_with = "size::deserialize")]
+    pub memory: MemoryMb,
+    /// Disk for all builds together.
+    #[serde(deserialize_with = "size::deserialize")]
+    pub disk: DiskMb,
     /// Most builds at a time.
     pub max_tasks: usize,
-    /// Least memory of one build in MiB: compilers want more than the app that they build.
-    pub build_memory_mb: MemoryMb,
-    /// Least disk of one build in MiB.
-    pub build_disk_mb: DiskMb,
-    /// Longest time of one build in seconds, whatever its order says.
-    pub max_staging_seconds: u32,
-    /// How often the controller is told of the room left, in seconds; it forgets a stager after
-    /// twice this.
-    pub advertise_every_seconds: u32,
+    /// Least memory of one build: compilers want more than the app that they build.
+    #[serde(deserialize_with = "size::deserialize")]
+    pub build_memory: MemoryMb,
+    /// Least disk of one build.
+    #[serde(deserialize_with = "size::deserialize")]
+    pub build_disk: DiskMb,
+    /// Longest time of one build, whatever its order says.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub max_staging_time: Duration,
+    /// How often the controller is told of the room left; it forgets a stager after twice this.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub advertise_every: Duration,
 
-    /// Largest app package and largest buildpack as they are downloaded, in MiB.
-    pub max_package_mb: DiskMb,
-    /// Largest droplet and largest build cache as they are uploaded, in MiB.
-    pub max_droplet_mb: DiskMb,
+    /// Largest app package and largest buildpack as they are downloaded.
+    #[serde(deserialize_with = "size::deserialize")]
+    pub max_package: DiskMb,
+    /// Largest droplet and largest build cache as they are uploaded.
+    #[serde(deserialize_with = "size::deserialize")]
+    pub max_droplet: DiskMb,
     /// Most files and folders in a package, a droplet or a cache.
     pub max_entries: u64,
-    /// How long it is tried to tell the controller how a build ended, in seconds. What cannot be
-    /// told by then is told after the next start.
-    pub report_within_seconds: u32,
+    /// How long it is tried to tell the controller how a build ended. What cannot be told by then is
+    /// told after the next start.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub report_within: Duration,
 
     /// Variables of every build, such as `HTTPS_PROXY`.
     pub environment: BTreeMap<String, String>,
@@ -114,17 +124,17 @@ impl Default for Config {
             tools_dir: None,
             buildpacks_dir: None,
             stacks: [("host".to_owned(), "host".to_owned())].into(),
-            memory_mb: MemoryMb(4096),
-            disk_mb: DiskMb(16 * 1024),
+            memory: MemoryMb(4096),
+            disk: DiskMb(16 * 1024),
             max_tasks: 4,
-            build_memory_mb: MemoryMb(1024),
-            build_disk_mb: DiskMb(2048),
-            max_staging_seconds: 900,
-            advertise_every_seconds: 5,
-            max_package_mb: DiskMb(1024),
-            max_droplet_mb: DiskMb(1024),
+            build_memory: MemoryMb(1024),
+            build_disk: DiskMb(2048),
+            max_staging_time: Duration::from_secs(900),
+            advertise_every: Duration::from_secs(5),
+            max_package: DiskMb(1024),
+            max_droplet: DiskMb(1024),
             max_entries: 200_000,
-            report_within_seconds: 900,
+            report_within: Duration::from_secs(900),
             environment: BTreeMap::new(),
             containers: Containers::default(),
         }
@@ -166,17 +176,15 @@ impl Config {
             );
         }
         ensure!(self.max_tasks > 0, "stager.max_tasks must be at least 1");
+        for (name, period) in [
+            ("max_staging_time", self.max_staging_time),
+            ("advertise_every", self.advertise_every),
+        ] {
+            ensure!(!period.is_zero(), "stager.{name} must not be zero");
+        }
         ensure!(
-            self.max_staging_seconds > 0,
-            "stager.max_staging_seconds must be at least 1"
-        );
-        ensure!(
-            self.advertise_every_seconds > 0,
-            "stager.advertise_every_seconds must be at least 1"
-        );
-        ensure!(
-            self.build_memory_mb <= self.memory_mb && self.build_disk_mb <= self.disk_mb,
-            "stager.build_memory_mb and build_disk_mb must fit into memory_mb and disk_mb"
+            self.build_memory <= self.memory && self.build_disk <= self.disk,
+            "stager.build_memory and build_disk must fit into memory and disk"
         );
         Ok(())
     }
@@ -277,7 +285,7 @@ mod tests {
         assert!(with(|c| c.stacks.clear()).contains("stacks"));
         assert!(with(|c| drop(c.stacks.insert("x".into(), "here".into()))).contains("stacks.x"));
         assert!(with(|c| c.max_tasks = 0).contains("max_tasks"));
-        assert!(with(|c| c.memory_mb = MemoryMb(1)).contains("build_memory_mb"));
+        assert!(with(|c| c.memory = MemoryMb(1)).contains("build_memory"));
     }
 
     #[test]

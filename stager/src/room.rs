@@ -87,15 +87,14 @@ pub async fn build(config: Config, deps: Deps) -> anyhow::Result<Room> {
     };
     let journal = Journal::open(data.join("journal"))?;
     let transfer = Transfer::new(scratch).context("cannot make an HTTP client")?;
-    let within = Duration::from_secs(config.report_within_seconds.into());
     let reporter = Reporter {
         transfer: transfer.clone(),
         journal,
-        within,
+        within: config.report_within,
     };
     let capacity = Capacity::new(Space {
-        memory: config.memory_mb,
-        disk: config.disk_mb,
+        memory: config.memory,
+        disk: config.disk,
         tasks: config.max_tasks,
     });
     let log_ended = CancellationToken::new();
@@ -167,7 +166,7 @@ impl Room {
         let mut starts = self.bus.serve(&wire::start(&self.shop.id)).await?;
         let mut connected = self.bus.connected();
         self.tell_what_was_left(&shutdown)?;
-        let every = Duration::from_secs(self.shop.config.advertise_every_seconds.into());
+        let every = self.shop.config.advertise_every;
         let mut ticks = interval(every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut ends_by: Option<Instant> = None;

@@ -63,7 +63,7 @@ pub(crate) struct Finished {
 impl Workshop {
     /// What a build of `order` may use.
     pub(crate) fn room_for(&self, order: &StartStaging) -> (MemoryMb, DiskMb) {
-        let (memory, disk) = (self.config.build_memory_mb, self.config.build_disk_mb);
+        let (memory, disk) = (self.config.build_memory, self.config.build_disk);
         (memory.max(order.memory_limit), disk.max(order.disk_limit))
     }
 
@@ -167,13 +167,11 @@ impl Workshop {
     }
 
     fn time_limit(&self, order: &StartStaging) -> Duration {
-        let most = self.config.max_staging_seconds;
-        let wanted = if order.timeout == 0 {
-            most
-        } else {
-            order.timeout
-        };
-        Duration::from_secs(wanted.min(most).into())
+        let most = self.config.max_staging_time;
+        match order.timeout {
+            0 => most,
+            wanted => most.min(Duration::from_secs(wanted.into())),
+        }
     }
 
     fn completed(&self, order: &StartStaging, ended: Result<Droplet, Failure>) -> Completed {

@@ -432,7 +432,8 @@ async fn privileged_orders_beyond_the_room_are_refused_with_a_reason() {
     if !privileged() {
         return;
     }
-    let extra = "max_tasks = 2\nmemory_mb = 1500\ndisk_mb = 3000\nbuild_memory_mb = 500\nbuild_disk_mb = 500";
+    let extra =
+        "max_tasks = 2\nmemory = 1500\ndisk = 3000\nbuild_memory = '500M'\nbuild_disk = '500M'";
     let platform = Platform::start(extra).await;
     let refusal = async |change: fn(&mut cupola_messages::staging::StartStaging)| {
         let mut order = platform.order("refused");
@@ -521,7 +522,7 @@ async fn privileged_a_build_that_eats_memory_is_ended_alone() {
     if !privileged() {
         return;
     }
-    let platform = Platform::start("memory_mb = 2048\nbuild_memory_mb = 64").await;
+    let platform = Platform::start("memory = '2G'\nbuild_memory = '64M'").await;
     let pack = app(&[(
         "bin/compile",
         "#!/usr/bin/python3\nx = []\nwhile True: x.append(bytearray(1 << 20))\n",

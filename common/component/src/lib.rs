@@ -19,6 +19,7 @@ mod listeners;
 mod metrics;
 mod registrar;
 mod run;
+pub mod size;
 mod status;
 
 pub use app_log::AppLog;

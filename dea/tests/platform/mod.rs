@@ -91,7 +91,7 @@ impl Platform {
         let config = format!(
             "[component]\nid = \"{DEA_ID}\"\n[bus]\nurls = [\"{url}\"]\n\
              [log]\nfilter = \"debug,hyper=info,async_nats=info,reqwest=info\"\n\
-             [dea]\ndata_dir = \"{}\"\nmemory_mb = 2048\ndisk_mb = 8192\nstop_grace = \"3s\"\n{extra}\n\
+             [dea]\ndata_dir = \"{}\"\nmemory = \"2G\"\ndisk = \"8G\"\nstop_grace = \"3s\"\n{extra}\n\
              [dea.containers]\nsupervisor = \"{}\"\nprefix = \"{prefix}\"\n",
             dir.path().join("dea").display(),
             supervisor().display(),

@@ -12,15 +12,15 @@ use crate::registry::{Clock, Registry};
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// Waits until the table can be trusted: the bus is there, everybody has been asked, registrations
-/// have come and then none new for a moment; or nobody has spoken for `warm_up_limit_ms`.
+/// have come and then none new for a moment; or nobody has spoken for `warm_up_limit`.
 pub(crate) async fn warm_up(bus: &Bus, registry: &Registry, clock: Clock, config: &Config) {
     let mut connected = bus.connected();
     if connected.wait_for(|connected| *connected).await.is_err() {
         return;
     }
     let asked = clock.now();
-    let quiet = Duration::from_millis(config.warm_up_quiet_ms);
-    let limit = Duration::from_millis(config.warm_up_limit_ms);
+    let quiet = config.warm_up_quiet;
+    let limit = config.warm_up_limit;
     loop {
         let now = clock.now();
         let settled = registry.routes() > 0

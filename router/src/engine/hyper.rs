@@ -94,7 +94,7 @@ impl Engine for HyperEngine {
             .preserve_header_case(true)
             .title_case_headers(true)
             .auto_date_header(false);
-        let idle = IdlePool::new(config.max_idle_per_endpoint, config.idle_endpoint());
+        let idle = IdlePool::new(config.max_idle_per_endpoint, config.endpoint_idle);
         Self {
             server,
             dialer: Dialer::new(config),

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::harness::{Origin, Router, nowhere, ok};
 use crate::config::Config;
 
@@ -67,7 +69,7 @@ fn a_head_request_for_an_unknown_route_gets_no_body() {
 #[test]
 fn a_route_whose_endpoints_have_gone_is_remembered_when_configured() {
     let router = Router::start(Config {
-        keep_empty_seconds: 30,
+        keep_empty: Duration::from_secs(30),
         ..Config::default()
     });
     let origin = Origin::named("x");

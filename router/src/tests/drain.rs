@@ -45,7 +45,7 @@ fn what_is_in_flight_is_finished_and_idle_connections_closed() {
 #[test]
 fn what_takes_longer_than_the_drain_is_cut_off() {
     let mut router = Router::start(Config {
-        drain_timeout_ms: 300,
+        drain_timeout: Duration::from_millis(300),
         ..Config::default()
     });
     let origin = Origin::start(|peer, _| {

@@ -10,7 +10,7 @@ use cupola_messages::router::Registration;
 use tokio::sync::{mpsc, watch};
 
 use crate::access_log::{AccessLine, QUEUE_BATCHES};
-use crate::config::{Config, seconds};
+use crate::config::Config;
 use crate::core::{Cores, Shared, Stage};
 use crate::engine::hyper::HyperEngine;
 use crate::registry::{Clock, Lifetimes, Registry};
@@ -72,8 +72,8 @@ impl Router {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let registry = Arc::new(Registry::new(Lifetimes {
-            stale_after: seconds(config.stale_after_seconds),
-            keep_empty: seconds(config.keep_empty_seconds),
+            stale_after: config.stale_after,
+            keep_empty: config.keep_empty,
         }));
         let (stage, stages) = watch::channel(stage);
         let (batches, lines) = mpsc::channel(QUEUE_BATCHES);

@@ -26,7 +26,7 @@ fn heads_are_bounded_in_size_and_number() {
 #[test]
 fn a_head_that_dribbles_in_is_given_up_however_lively() {
     let router = Router::start(Config {
-        head_timeout_seconds: 1,
+        head_timeout: Duration::from_secs(1),
         ..Config::default()
     });
     let begin = Instant::now();
@@ -56,8 +56,8 @@ fn a_head_that_dribbles_in_is_given_up_however_lively() {
 #[test]
 fn idle_connections_are_closed_after_their_own_time() {
     let router = Router::start(Config {
-        client_idle_seconds: 1,
-        head_timeout_seconds: 60,
+        client_idle: Duration::from_secs(1),
+        head_timeout: Duration::from_secs(60),
         ..Config::default()
     });
     let origin = Origin::named("x");

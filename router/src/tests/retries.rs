@@ -218,7 +218,7 @@ fn a_connection_that_was_closed_while_idle_costs_nobody_a_request() {
 #[test]
 fn an_endpoint_that_takes_too_long_is_given_up() {
     let router = Router::start(Config {
-        endpoint_timeout_seconds: 1,
+        endpoint_timeout: Duration::from_secs(1),
         ..Config::default()
     });
     let origin = Origin::start(|peer, _| {
@@ -241,7 +241,7 @@ fn an_endpoint_that_takes_too_long_is_given_up() {
 #[test]
 fn an_endpoint_that_stops_in_the_middle_is_given_up() {
     let router = Router::start(Config {
-        endpoint_timeout_seconds: 1,
+        endpoint_timeout: Duration::from_secs(1),
         ..Config::default()
     });
     let origin = Origin::start(|peer, _| {

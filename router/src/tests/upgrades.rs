@@ -9,7 +9,7 @@ const UPGRADE: &str = "GET /ws HTTP/1.1\r\nHost: a.test\r\nConnection: keep-aliv
 #[test]
 fn an_upgraded_connection_carries_bytes_both_ways_and_closes_by_halves() {
     let router = Router::start(Config {
-        endpoint_timeout_seconds: 1,
+        endpoint_timeout: Duration::from_secs(1),
         ..Config::default()
     });
     let origin = Origin::start(|peer, _| {

@@ -73,7 +73,7 @@ impl Build<'_> {
             .pack(packed, droplet.try_clone()?, WITHIN)
             .await?;
         let (droplet, bytes, sha1) = digest(droplet).await?;
-        let limit = self.shop.config.max_droplet_mb.bytes();
+        let limit = self.shop.config.max_droplet.bytes();
         if bytes > limit {
             return Err(Failure::Upload(TransferError::TooLarge { limit }));
         }
@@ -108,7 +108,7 @@ impl Workshop {
             return Ok(());
         }
         let bytes = cache.metadata()?.len();
-        if bytes > self.config.max_droplet_mb.bytes() {
+        if bytes > self.config.max_droplet.bytes() {
             return Err(CacheError::TooLarge { bytes });
         }
         Ok(self.transfer.upload(url, &cache).await?)

@@ -35,7 +35,7 @@ impl Build<'_> {
     pub(super) async fn bring_app(&mut self) -> Result<(), Failure> {
         let folders = self.write_files(&["cache", "home", "buildpacks"], &[], "/tmp");
         let transfer = &self.shop.transfer;
-        let most = self.shop.config.max_package_mb.bytes();
+        let most = self.shop.config.max_package.bytes();
         let package = transfer.download(&self.order.download_uri, most);
         let (made, package, cache) = tokio::join!(folders, package, self.download_cache());
         made?;
@@ -61,7 +61,7 @@ impl Build<'_> {
     /// A cache makes a build quick; a build without one is only slower.
     async fn download_cache(&self) -> Option<(File, u64)> {
         let url = self.order.buildpack_cache_download_uri.as_ref()?;
-        let most = self.shop.config.max_droplet_mb.bytes();
+        let most = self.shop.config.max_droplet.bytes();
         match self.shop.transfer.download(url, most).await {
             Ok(found) => found,
             Err(error) => {
@@ -108,7 +108,7 @@ impl Build<'_> {
     }
 
     async fn fetch_zip(&mut self, key: &str, url: &str, path: &str) -> Result<(), Failure> {
-        let most = self.shop.config.max_package_mb.bytes();
+        let most = self.shop.config.max_package.bytes();
         let found = self.shop.transfer.download(url, most).await;
         let (archive, bytes) = found
             .and_then(|found| found.ok_or(TransferError::Status(reqwest::StatusCode::NOT_FOUND)))

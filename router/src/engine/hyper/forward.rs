@@ -221,7 +221,7 @@ impl HyperEngine {
             attempts += 1;
             tried.push(endpoint.standing.id());
             if miss.mark && asked.exactly.is_none() {
-                let until = core.clock.now().after(core.config.failed_mark());
+                let until = core.clock.now().after(core.config.failed_mark);
                 endpoint.standing.mark_failed(until);
             }
             match miss.request {
@@ -304,7 +304,7 @@ impl HyperEngine {
     fn refusal(&self, refusal: Refusal) -> Failure {
         match refusal {
             // Where empty routes are not kept, this one is being forgotten at this moment.
-            Refusal::Empty if self.core.config.keep_empty_seconds == 0 => Failure::UnknownRoute,
+            Refusal::Empty if self.core.config.keep_empty.is_zero() => Failure::UnknownRoute,
             Refusal::Empty | Refusal::Exhausted => Failure::NoEndpoints,
             Refusal::Overloaded => Failure::Overloaded,
             Refusal::NoSuchInstance => Failure::NoSuchInstance,

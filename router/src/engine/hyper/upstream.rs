@@ -62,7 +62,7 @@ impl Dialer {
             .max_buf_size(config.max_answer_head_bytes);
         Self {
             client,
-            within: config.dial_timeout(),
+            within: config.dial_timeout,
         }
     }
 
