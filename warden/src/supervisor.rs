@@ -46,6 +46,8 @@ struct Supervisor {
     launch: Launch,
     group: Group,
     channel: Channel,
+    /// Whether pid 1 is at the other end.
+    channel_open: bool,
     init: Pid,
     /// Readable when pid 1, and with it everything inside, has ended.
     init_fd: OwnedFd,
@@ -150,8 +152,11 @@ impl Supervisor {
         let mut sources = vec![Source::Listener];
         let mut fds = vec![PollFd::new(self.listener.as_fd(), PollFlags::POLLIN)];
         if self.ended.is_none() {
-            sources.extend([Source::Channel, Source::Init]);
-            fds.push(PollFd::new(self.channel.as_fd(), PollFlags::POLLIN));
+            if self.channel_open {
+                sources.push(Source::Channel);
+                fds.push(PollFd::new(self.channel.as_fd(), PollFlags::POLLIN));
+            }
+            sources.push(Source::Init);
             fds.push(PollFd::new(self.init_fd.as_fd(), PollFlags::POLLIN));
             if let Some(oom) = &self.oom {
                 sources.push(Source::Oom);
@@ -242,9 +247,11 @@ impl Supervisor {
     }
 
     fn hear_init(&mut self) -> io::Result<()> {
-        // When it is gone its pidfd says so too, and that is where it is handled.
         let Some((word, _)) = self.channel.receive::<Word>()? else {
-            self.take_note_of_the_end();
+            // It is on its way out. That it has arrived there is for its pidfd to say: waiting for
+            // it here could take as long as something inside takes to die.
+            self.channel_open = false;
+            self.kill_all();
             return Ok(());
         };
         match word {
@@ -379,7 +386,12 @@ impl Supervisor {
             main: main.and_then(|process| process.exit),
             at_ms: launch::now_ms(),
         };
-        self.last_stats = Some(self.stats());
+        // Who asked for the end of everything will not ask what it used.
+        self.last_stats = Some(if self.leaving {
+            Stats::default()
+        } else {
+            self.stats()
+        });
         self.move_to(ContainerState::Ended);
         self.ended = Some(ended.clone());
         self.kill_at = None;

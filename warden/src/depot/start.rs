@@ -82,7 +82,9 @@ fn build(depot: &Inner, launch: &Launch, dir: &Path) -> Result<()> {
         crate::image::prepare(&depot.config.path.join(super::IMAGES), &launch.spec.limits)?;
     }
     launch::write_json(&dir.join(launch::SPEC), launch, Durable::No)?;
-    launch::write_properties(dir, &launch.spec.properties)?;
+    if !launch.spec.properties.is_empty() {
+        launch::write_properties(dir, &launch.spec.properties)?;
+    }
     let (ours, theirs) = UnixStream::pair().map_err(WardenError::io("connect to", dir))?;
     let child = spawn(depot, dir, theirs)?;
     depot

@@ -220,6 +220,7 @@ fn build_in(
     Ok(Supervisor {
         group,
         channel: ours,
+        channel_open: true,
         init,
         init_fd,
         oom,
