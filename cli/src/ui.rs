@@ -30,7 +30,7 @@ pub(crate) struct OutputError(#[source] pub(crate) io::Error);
 /// A question could not be put or its answer not be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PromptError {
-    #[error("there is no terminal to ask for {what}")]
+    #[error("there is no terminal to ask on: {what}")]
     NoTerminal { what: String, instead: &'static str },
     #[error("no answer was given for {what}")]
     NoAnswer { what: String },
