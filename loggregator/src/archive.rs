@@ -1,14 +1,17 @@
 //! The last lines of each app, and those who wait for the next.
+//!
+//! A follower has no queue of its own: it remembers how far it has read and takes what came since
+//! from the kept lines. So slow readers cost nothing, and what they missed is known by number.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cupola_messages::logs::{LogBatch, LogLine};
 use cupola_types::AppGuid;
-use tokio::sync::broadcast;
+use tokio::sync::watch;
 
-/// Lines that wait for one reader of a stream; a slower one is told how many it missed.
-const STREAM_CAPACITY: usize = 1_024;
+/// Lines that a follower takes at a time.
+const TAKE: usize = 256;
 /// What a line costs beside its text.
 const LINE_OVERHEAD: usize = 96;
 
@@ -29,20 +32,42 @@ pub(crate) struct Archive {
 #[derive(Debug)]
 struct Inner {
     bounds: Bounds,
+    /// Apps that have lines or followers.
     apps: HashMap<AppGuid, App>,
-    /// Apps by when they last spoke, for forgetting the most silent first.
+    /// Apps that have lines by when they last spoke, for forgetting the most silent first.
     by_age: BTreeMap<u64, AppGuid>,
     clock: u64,
     bytes: usize,
     evicted_lines: u64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct App {
     lines: VecDeque<Arc<LogLine>>,
     bytes: usize,
     spoke_at: u64,
-    stream: Option<broadcast::Sender<Arc<LogLine>>>,
+    /// How many lines came since the app is known; the last of `lines` has this number.
+    heard: usize,
+    /// Tells followers of `heard`; absent when there are none.
+    followers: Option<watch::Sender<usize>>,
+}
+
+/// Reads the lines of one app as they come.
+#[derive(Debug)]
+pub(crate) struct Follower {
+    archive: Archive,
+    app: AppGuid,
+    heard: watch::Receiver<usize>,
+    /// Number of the last line that was taken.
+    read: usize,
+}
+
+/// What came since a follower last looked.
+#[derive(Debug)]
+pub(crate) struct News {
+    /// Lines that were forgotten before they were taken.
+    pub(crate) missed: usize,
+    pub(crate) lines: Vec<Arc<LogLine>>,
 }
 
 /// Which lines are wanted.
@@ -74,6 +99,11 @@ impl Window {
 
 impl Archive {
     pub(crate) fn new(bounds: Bounds) -> Self {
+        let bounds = Bounds {
+            // Else one app could fill everything and then be forgotten whole.
+            bytes_per_app: bounds.bytes_per_app.min(bounds.bytes_total),
+            ..bounds
+        };
         Self {
             inner: Arc::new(Mutex::new(Inner {
                 bounds,
@@ -86,7 +116,7 @@ impl Archive {
         }
     }
 
-    /// Keeps the lines and passes them to whoever waits for them.
+    /// Keeps the lines and wakes whoever waits for them.
     pub(crate) fn add(&self, batch: LogBatch) {
         self.lock().add(batch);
     }
@@ -114,17 +144,20 @@ impl Archive {
         lines
     }
 
-    /// The lines of an app from now on.
-    pub(crate) fn follow(&self, app: &AppGuid) -> broadcast::Receiver<Arc<LogLine>> {
+    /// The lines of an app from now on. The app is remembered while it is followed, whatever is
+    /// forgotten; whoever calls bounds the number of followers.
+    pub(crate) fn follow(&self, app: &AppGuid) -> Follower {
         let mut inner = self.lock();
-        let app = inner.app(app);
-        match &app.stream {
-            Some(stream) => stream.subscribe(),
-            None => {
-                let (stream, reader) = broadcast::channel(STREAM_CAPACITY);
-                app.stream = Some(stream);
-                reader
-            }
+        let known = inner.apps.entry(app.clone()).or_default();
+        let read = known.heard;
+        let followers = known
+            .followers
+            .get_or_insert_with(|| watch::Sender::new(read));
+        Follower {
+            heard: followers.subscribe(),
+            archive: self.clone(),
+            app: app.clone(),
+            read,
         }
     }
 
@@ -139,58 +172,96 @@ impl Archive {
     }
 }
 
+// === impl Follower ===
+
+impl Follower {
+    /// Waits for the next lines. Cancel-safe. `None` when the archive is gone.
+    pub(crate) async fn next(&mut self) -> Option<News> {
+        let read = self.read;
+        self.heard.wait_for(|heard| *heard > read).await.ok()?;
+        let inner = self.archive.lock();
+        let app = inner.apps.get(&self.app)?;
+        let forgotten = app.heard - app.lines.len();
+        let missed = forgotten.saturating_sub(read);
+        let known = (read + missed) - forgotten;
+        let lines: Vec<_> = app.lines.iter().skip(known).take(TAKE).cloned().collect();
+        self.read = read + missed + lines.len();
+        Some(News { missed, lines })
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        let mut inner = self.archive.lock();
+        if let Some(app) = inner.apps.get_mut(&self.app)
+            && app
+                .followers
+                .as_ref()
+                .is_some_and(|followers| followers.receiver_count() <= 1)
+        {
+            app.followers = None; // this was the last one
+        }
+        inner.forget_if_idle(&self.app);
+    }
+}
+
 // === impl Inner ===
 
 impl Inner {
-    fn app(&mut self, guid: &AppGuid) -> &mut App {
-        let clock = &mut self.clock;
-        let by_age = &mut self.by_age;
-        self.apps.entry(guid.clone()).or_insert_with(|| {
-            *clock += 1;
-            by_age.insert(*clock, guid.clone());
-            App {
-                lines: VecDeque::new(),
-                bytes: 0,
-                spoke_at: *clock,
-                stream: None,
-            }
-        })
-    }
-
     fn add(&mut self, batch: LogBatch) {
-        let bounds = self.bounds;
-        self.clock += 1;
-        let now = self.clock;
-        let app = self.app(&batch.app_id);
-        let before = app.bytes;
-        for line in batch.lines {
-            let line = Arc::new(line);
-            if let Some(stream) = &app.stream
-                && stream.send(Arc::clone(&line)).is_err()
-            {
-                app.stream = None; // the last reader has gone
-            }
-            app.bytes += cost(&line);
-            app.lines.push_back(line);
-            while app.lines.len() > bounds.lines_per_app || app.bytes > bounds.bytes_per_app {
-                let Some(oldest) = app.lines.pop_front() else {
-                    break;
-                };
-                app.bytes -= cost(&oldest);
-            }
+        if batch.lines.is_empty() {
+            return;
         }
-        let (after, spoke_at) = (app.bytes, std::mem::replace(&mut app.spoke_at, now));
-        self.bytes = self.bytes + after - before;
-        self.by_age.remove(&spoke_at);
-        self.by_age.insert(now, batch.app_id);
-        while self.bytes > bounds.bytes_total {
+        self.clock += 1;
+        let app = self.apps.entry(batch.app_id.clone()).or_default();
+        self.by_age.remove(&app.spoke_at);
+        self.bytes -= app.bytes;
+        for line in batch.lines {
+            app.push(line, self.bounds);
+        }
+        app.spoke_at = self.clock;
+        self.bytes += app.bytes;
+        if let Some(followers) = &app.followers {
+            followers.send_replace(app.heard);
+        }
+        if app.lines.is_empty() {
+            self.forget_if_idle(&batch.app_id);
+        } else {
+            self.by_age.insert(self.clock, batch.app_id);
+        }
+        while self.bytes > self.bounds.bytes_total {
             let Some((_, silent)) = self.by_age.pop_first() else {
                 break;
             };
-            if let Some(app) = self.apps.remove(&silent) {
-                self.bytes -= app.bytes;
-                self.evicted_lines += app.lines.len() as u64;
+            if let Some(app) = self.apps.get_mut(&silent) {
+                self.bytes -= std::mem::take(&mut app.bytes);
+                self.evicted_lines += std::mem::take(&mut app.lines).len() as u64;
             }
+            self.forget_if_idle(&silent);
+        }
+    }
+
+    /// Forgets an app without lines and without followers.
+    fn forget_if_idle(&mut self, guid: &AppGuid) {
+        let idle = |app: &App| app.lines.is_empty() && app.followers.is_none();
+        if self.apps.get(guid).is_some_and(idle) {
+            self.apps.remove(guid);
+        }
+    }
+}
+
+// === impl App ===
+
+impl App {
+    fn push(&mut self, line: LogLine, bounds: Bounds) {
+        self.heard += 1;
+        self.bytes += cost(&line);
+        self.lines.push_back(Arc::new(line));
+        while self.lines.len() > bounds.lines_per_app || self.bytes > bounds.bytes_per_app {
+            let Some(oldest) = self.lines.pop_front() else {
+                break;
+            };
+            self.bytes -= cost(&oldest);
         }
     }
 }
@@ -286,18 +357,64 @@ mod tests {
         assert_eq!(archive.totals().2, 1);
     }
 
-    #[test]
-    fn a_reader_hears_what_comes_and_a_slow_one_learns_what_it_missed() {
+    async fn next(reader: &mut Follower) -> News {
+        let news = tokio::time::timeout(std::time::Duration::from_secs(5), reader.next());
+        news.await.unwrap().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_reader_hears_what_comes_and_a_slow_one_learns_what_it_missed() {
         let archive = archive(10, 10_000, 10_000);
         let mut reader = archive.follow(&AppGuid::new("a"));
         archive.add(batch("a", vec![line("hello", 1)]));
-        assert_eq!(reader.try_recv().unwrap().message, "hello");
-        let flood = (0..STREAM_CAPACITY + 5).map(|_| line("x", 1)).collect();
-        archive.add(batch("a", flood));
-        assert!(matches!(
-            reader.try_recv(),
-            Err(broadcast::error::TryRecvError::Lagged(5))
-        ));
+        assert_eq!(texts(&next(&mut reader).await.lines), ["hello"]);
+        archive.add(batch("a", (0..15).map(|_| line("x", 1)).collect()));
+        let news = next(&mut reader).await;
+        assert_eq!((news.missed, news.lines.len()), (5, 10));
+        archive.add(batch("a", vec![line("again", 1)]));
+        let news = next(&mut reader).await;
+        assert_eq!((news.missed, texts(&news.lines)), (0, vec!["again"]));
+    }
+
+    #[tokio::test]
+    async fn a_reader_goes_on_when_its_app_is_forgotten() {
+        let archive = archive(10, 400, 600);
+        let mut reader = archive.follow(&AppGuid::new("a"));
+        archive.add(batch("a", vec![line("read", 1)]));
+        assert_eq!(texts(&next(&mut reader).await.lines), ["read"]);
+        archive.add(batch("a", vec![line("forgotten", 2)]));
+        for other in ["b", "c"] {
+            archive.add(batch(other, vec![line(&"x".repeat(200), 3)]));
+        }
+        assert_eq!(
+            archive.totals().2,
+            2,
+            "the lines of the followed app are gone"
+        );
+        archive.add(batch("a", vec![line("new", 4)]));
+        let news = next(&mut reader).await;
+        assert_eq!((news.missed, texts(&news.lines)), (1, vec!["new"]));
+    }
+
+    #[tokio::test]
+    async fn following_silent_apps_leaves_nothing_behind() {
+        let archive = archive(10, 400, 600);
+        let readers: Vec<_> = ["a", "b", "b"]
+            .map(|app| archive.follow(&AppGuid::new(app)))
+            .into();
+        assert_eq!(archive.totals().0, 2);
+        drop(readers);
+        archive.add(batch("c", vec![]));
+        assert_eq!(archive.totals().0, 0);
+    }
+
+    #[test]
+    fn one_app_may_fill_everything_and_keeps_its_last_lines() {
+        let archive = archive(1_000, 1_000_000, 1_000);
+        archive.add(batch("a", (0..100).map(|n| line("x", n)).collect()));
+        let kept = archive.read(&AppGuid::new("a"), Window::everything());
+        assert_eq!(kept.len(), 10);
+        assert_eq!(kept[9].timestamp_ns, 99);
     }
 
     proptest! {
@@ -312,6 +429,7 @@ mod tests {
                 prop_assert!(inner.bytes <= 2_500);
                 prop_assert_eq!(inner.bytes, inner.apps.values().map(|a| a.bytes).sum::<usize>());
                 prop_assert_eq!(inner.apps.len(), inner.by_age.len());
+                prop_assert!(inner.by_age.iter().all(|(at, app)| inner.apps[app].spoke_at == *at));
                 for app in inner.apps.values() {
                     prop_assert!(app.lines.len() <= 8 && app.bytes <= 1_000);
                     prop_assert_eq!(app.bytes, app.lines.iter().map(|l| cost(l)).sum::<usize>());

@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
-use crate::api::{self, Shared};
+use crate::api::{self, Figures, Shared};
 use crate::archive::{Archive, Bounds};
 use crate::config::Config;
 
@@ -27,6 +27,7 @@ pub struct Room {
     listener: TcpListener,
     archive: Archive,
     lines: Counter,
+    figures: Figures,
     check: Check,
 }
 
@@ -41,12 +42,22 @@ pub async fn build(config: Config, mut deps: Deps) -> anyhow::Result<Room> {
         bytes_per_app: config.bytes_per_app,
         bytes_total: config.bytes_total,
     });
-    let lines = Counter::default();
+    let (lines, figures) = (Counter::default(), Figures::default());
     deps.metrics.register(|registry| {
         registry.register(
             "loggregator_lines",
             "Lines received from components",
             lines.clone(),
+        );
+        registry.register(
+            "loggregator_streams",
+            "Streams that are open",
+            figures.open.clone(),
+        );
+        registry.register(
+            "loggregator_lines_missed",
+            "Lines that readers of streams were too slow for",
+            figures.missed.clone(),
         );
     });
     let totals = archive.clone();
@@ -67,6 +78,7 @@ pub async fn build(config: Config, mut deps: Deps) -> anyhow::Result<Room> {
         listener,
         archive,
         lines,
+        figures,
         check,
     })
 }
@@ -83,6 +95,7 @@ impl Room {
             listener,
             archive,
             lines,
+            figures,
             check,
         } = self;
         let mut batches = deps.bus.subscribe(&logs::ALL).await?;
@@ -125,7 +138,8 @@ impl Room {
                 client::loopback("cupola-loggregator")?,
                 config.cloud_controller_url.clone(),
             ),
-            streams: Arc::new(Semaphore::new(config.streams)),
+            streams: Arc::new(Semaphore::new(config.streams.min(Semaphore::MAX_PERMITS))),
+            figures,
             shutdown: shutdown.clone(),
         });
         let verifier = web::Data::new(verifier);
