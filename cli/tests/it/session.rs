@@ -75,7 +75,7 @@ fn nothing_is_asked_without_a_terminal() {
     let cup = Cup::new();
     cup.run(["login"])
         .failed(1)
-        .complains("no terminal to ask for API endpoint");
+        .complains("no terminal to ask on: API endpoint");
     cup.run(["login", "-a", &platform.url()])
         .failed(1)
         .complains("give the user name with -u");
