@@ -280,6 +280,8 @@ impl Progress<'_> {
 
 impl Drop for Progress<'_> {
     fn drop(&mut self) {
+        // Draws are rationed: without this a quick upload would vanish at 0 %.
+        self.bar.force_draw();
         self.bar.finish_and_clear();
         self.ui.live.replace(None);
     }
