@@ -311,7 +311,10 @@ async fn watched(
     tokio::pin!(exchange);
     loop {
         tokio::select! {
-            answer = &mut exchange => return Ok(answer?),
+            answer = &mut exchange => {
+                bar.set(sent.load(Ordering::Relaxed));
+                return Ok(answer?);
+            }
             _ = look.tick() => {}
         }
         let now = sent.load(Ordering::Relaxed);
