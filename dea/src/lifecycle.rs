@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cupola_messages::dea::{ExitReason, StartInstance};
+use cupola_messages::environment::BadEnvironment;
 use cupola_messages::logs::LogStream;
 use cupola_types::{DiskMb, InstanceGuid, InstanceState};
 use cupola_warden::WardenError;
@@ -79,7 +80,7 @@ enum StartError {
     #[error(transparent)]
     Command(#[from] crate::start_command::MissingStartCommand),
     #[error("cannot make the environment")]
-    Environment(#[from] environment::BadEnvironment),
+    Environment(#[from] BadEnvironment),
     #[error("the container failed")]
     Container(#[from] WardenError),
     #[error("the droplet alone takes more than the {disk} of disk that it may use")]

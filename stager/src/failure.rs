@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use cupola_messages::environment::BadEnvironment;
 use cupola_messages::staging::{StagingFailure, StagingFailureKind};
 use cupola_warden::{Exit, WardenError};
 
@@ -63,6 +64,8 @@ pub(crate) enum Failure {
     Upload(TransferError),
     #[error("the build container failed: {0}")]
     Container(#[from] WardenError),
+    #[error(transparent)]
+    Environment(#[from] BadEnvironment),
     #[error("{program} vanished without an exit status")]
     Vanished { program: String },
     #[error("the stager cannot keep its files: {0}")]

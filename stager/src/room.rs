@@ -23,7 +23,6 @@ use tokio_util::task::TaskTracker;
 use crate::builtin::Carried;
 use crate::capacity::{Capacity, Reservation, Room as Space};
 use crate::config::Config;
-use crate::environment;
 use crate::journal::{Entry, Journal};
 use crate::report::{Reporter, Told};
 use crate::staging::{Stop, Workshop, interrupted};
@@ -258,7 +257,9 @@ impl Room {
                 format!("there is no stack {:?} here", order.stack),
             ));
         }
-        environment::check(order)?;
+        if let Err(error) = self.shop.environment(order) {
+            return Err((Refusal::Invalid, error.to_string()));
+        }
         let (memory, disk) = self.shop.room_for(order);
         let reservation = self.capacity.reserve(memory, disk)?;
         let completed = interrupted(order, &self.shop.id);

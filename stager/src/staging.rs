@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use cupola_component::AppLog;
+use cupola_messages::environment::BadEnvironment;
 use cupola_messages::staging::{Completed, StartStaging};
 use cupola_types::{DiskMb, MemoryMb, StagerId, StagingTaskId};
 use cupola_warden::aio::{Container, Depot};
@@ -67,6 +68,16 @@ impl Workshop {
         (memory.max(order.memory_limit), disk.max(order.disk_limit))
     }
 
+    /// The environment of a build of `order`.
+    pub(crate) fn environment(
+        &self,
+        order: &StartStaging,
+    ) -> Result<Vec<(String, String)>, BadEnvironment> {
+        let (memory, _) = self.room_for(order);
+        let seconds = self.time_limit(order).as_secs();
+        environment::variables(order, memory, seconds, &self.config.environment)
+    }
+
     /// Builds `order` until it is done, `stop` says otherwise or its time is over.
     ///
     /// Not to be cancelled: what it returns has a container in it that must be put away.
@@ -78,7 +89,7 @@ impl Workshop {
         let started = Instant::now();
         let mut output = Output::new(self.log.clone(), order.app_id.clone());
         let (container, ended) = match self.make_container(order).await {
-            Err(error) => (None, Err(error.into())),
+            Err(failure) => (None, Err(failure)),
             Ok(container) => {
                 let limit = self.time_limit(order);
                 let build = Build::new(self, order, &container, &mut output);
@@ -134,7 +145,7 @@ impl Workshop {
         }
     }
 
-    async fn make_container(&self, order: &StartStaging) -> Result<Container, WardenError> {
+    async fn make_container(&self, order: &StartStaging) -> Result<Container, Failure> {
         let config = &self.config;
         let (memory, disk) = self.room_for(order);
         let mut spec = ContainerSpec::new(container_id(&order.task_id)?);
@@ -157,13 +168,12 @@ impl Workshop {
             Bind::read_only(self.carried.folder(), inside::CARRIED),
             Bind::read_only(&self.server, server),
         ];
-        let seconds = self.time_limit(order).as_secs();
-        spec.env = environment::variables(order, memory, seconds, &config.environment);
+        spec.env = self.environment(order)?;
         spec.properties
             .insert("app".to_owned(), order.app_id.to_string());
         spec.properties
             .insert("task".to_owned(), order.task_id.to_string());
-        self.depot.create(spec).await
+        Ok(self.depot.create(spec).await?)
     }
 
     fn time_limit(&self, order: &StartStaging) -> Duration {

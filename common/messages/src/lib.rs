@@ -16,6 +16,7 @@
 
 pub mod component;
 pub mod dea;
+pub mod environment;
 pub mod health;
 pub mod logs;
 pub mod permissions;
