@@ -460,7 +460,7 @@ async fn privileged_a_killed_dea_adopts_what_lives_and_tells_what_died() {
         .see(0, "some counting", |said| said.says("count 20"))
         .await;
 
-    platform.kill_dea();
+    platform.dea.kill();
     assert_eq!(
         get(endpoint, "").await.unwrap(),
         "hello from 0",
@@ -568,7 +568,7 @@ async fn privileged_a_lost_snapshot_loses_no_app_and_a_kill_while_starting_loses
         })
         .await;
     tokio::time::sleep(Duration::from_millis(700)).await;
-    platform.kill_dea();
+    platform.dea.kill();
     std::fs::write(platform.dir.path().join("dea/instances.json"), "{broken").unwrap();
     let since = platform.witness.now();
     platform.start_dea().await;
@@ -595,7 +595,7 @@ async fn privileged_what_happens_while_the_bus_is_away_is_told_when_it_is_back()
     platform
         .see(0, "some counting", |said| said.says("count 10"))
         .await;
-    platform.kill_broker();
+    platform.broker.kill();
     let _ = get(doomed, "exit/4").await;
     assert_eq!(get(counting, "").await.unwrap(), "hello from 0");
     tokio::time::sleep(Duration::from_millis(600)).await;
@@ -642,8 +642,8 @@ async fn privileged_a_clean_stop_stops_every_instance_and_says_goodbye() {
         .running(&platform.order("two", 0, &["IGNORE_TERM=1"]))
         .await;
     let since = platform.witness.now();
-    platform.signal_dea(Signal::SIGTERM);
-    platform.dea_ends(Duration::from_secs(10)).await;
+    platform.dea.signal(Signal::SIGTERM);
+    platform.dea.ends(Duration::from_secs(10)).await;
     let farewell = |said: &platform::Said| matches!(said, platform::Said::Shutdown(_));
     let farewell = platform.witness.position(since, farewell);
     let unregistered = platform
@@ -673,7 +673,7 @@ async fn privileged_an_evacuation_serves_until_the_replacements_run() {
     let mut platform = Platform::start("").await;
     let (guid, endpoint) = platform.running(&platform.order("moves", 0, &[])).await;
     let since = platform.witness.now();
-    platform.signal_dea(Signal::SIGUSR2);
+    platform.dea.signal(Signal::SIGUSR2);
     let exited = platform
         .see(since, "the evacuation", |said| said.exited())
         .await;
@@ -699,7 +699,7 @@ async fn privileged_an_evacuation_serves_until_the_replacements_run() {
         "{answer:?}"
     );
     platform.bus.publish(&STOP, &app("moves")).await.unwrap();
-    platform.dea_ends(Duration::from_secs(10)).await;
+    platform.dea.ends(Duration::from_secs(10)).await;
     let advertised = platform
         .witness
         .since(since)

@@ -7,15 +7,16 @@
 )]
 
 use std::net::{SocketAddr, TcpListener};
-use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cupola_component::{Bus, BusConfig, Deps, Health, Listeners, Metrics};
+use cupola_component::{Bus, Deps, Health, Listeners, Metrics};
 use cupola_messages::logs::{self, LogSource};
 use cupola_messages::router::{self, Registration};
 use cupola_messages::{Nothing, Topic};
 use cupola_router::{Config, build};
+use cupola_testkit::NatsServer;
+use cupola_testkit::room::{broker, connect};
 use cupola_types::{AppGuid, ComponentId};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -80,37 +81,8 @@ impl Wire {
     }
 }
 
-/// A broker of ours, until the test ends.
-async fn broker() -> SocketAddr {
-    let config = cupola_bus::Config {
-        listen: "127.0.0.1:0".parse().unwrap(),
-        ..Default::default()
-    };
-    let listeners = cupola_bus::Listeners {
-        clients: None,
-        monitor: None,
-    };
-    let broker = cupola_bus::build(config, listeners).await.unwrap();
-    let address = broker.client_address().unwrap();
-    tokio::spawn(broker.run(CancellationToken::new()));
-    address
-}
-
 fn url(address: SocketAddr) -> String {
     format!("nats://{address}")
-}
-
-async fn connect(url: &str) -> Bus {
-    let config = BusConfig {
-        urls: vec![url.to_owned()],
-        nkey_seed: None,
-        user: None,
-        password: None,
-        inbox_prefix: "_INBOX".to_owned(),
-    };
-    let bus = Bus::connect(&config, "test").await.unwrap();
-    bus.wait_connected(DEADLINE).await.unwrap();
-    bus
 }
 
 // === impl Router ===
@@ -251,22 +223,13 @@ async fn what_is_registered_is_routed_until_it_is_unregistered() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_with_a_genuine_broker() {
-    let port = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
-    let server = tokio::process::Command::new("nats-server")
-        .args(["-a", "127.0.0.1", "-p", &port.to_string()])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .spawn();
-    let Ok(_server) = server else {
+    if !NatsServer::is_installed() {
         eprintln!("SKIPPED: nats-server is not installed");
         return;
-    };
-    routes_what_is_registered(&format!("nats://127.0.0.1:{port}")).await;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let server = NatsServer::start(folder.path());
+    routes_what_is_registered(&server.url()).await;
 }
 
 async fn routes_what_is_registered(url: &str) {

@@ -3,13 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output};
 
-use cupola_testkit::{example, program};
+use cupola_testkit::{Listening, example, program};
 
 const ORDER: [&str; 5] = ["staticfile", "python", "nodejs", "procfile", "binary"];
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
@@ -132,45 +132,28 @@ impl App {
 }
 
 /// A started app; killed in the end.
-struct Running {
-    child: Child,
-    port: u16,
-}
+struct Running(Listening);
 
 impl Running {
     fn start(app: &App, command: &str) -> Self {
-        let mut child = Command::new("sh")
+        let mut shell = Command::new("sh");
+        let shell = shell
             .args(["-c", &format!("exec {command}")])
             .env_clear()
             .env("PATH", PATH)
             .env("PORT", "0")
-            .current_dir(app.folder())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        let port = line.trim().rsplit(' ').next().unwrap().parse().unwrap();
-        Self { child, port }
+            .current_dir(app.folder());
+        Self(Listening::start(shell))
     }
 
     fn get(&self, path: &str, header: &str) -> String {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        let mut stream = TcpStream::connect(self.0.address()).unwrap();
         let request =
             format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{header}\r\n");
         stream.write_all(request.as_bytes()).unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         answer
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

@@ -575,7 +575,8 @@ async fn privileged_a_buildpack_is_cloned_from_a_git_repository() {
         .unwrap();
     assert!(made.status.success(), "{made:?}");
     let commit = String::from_utf8(made.stdout).unwrap().trim().to_owned();
-    let server = platform::FileServer::start(&folder.join("site"));
+    let server = platform::file_server(&folder.join("site"));
+    let url = format!("http://{}", server.address());
 
     for (task, suffix, said) in [
         ("newest", String::new(), "second"),
@@ -583,7 +584,7 @@ async fn privileged_a_buildpack_is_cloned_from_a_git_repository() {
     ] {
         platform.offer(task, app(&[("x", "")])).await;
         let mut order = platform.order(task);
-        order.properties.buildpack_git_url = Some(format!("{}/pack.git{suffix}", server.url));
+        order.properties.buildpack_git_url = Some(format!("{}/pack.git{suffix}", url));
         platform.accepted(&order).await;
         let completed = platform.completed(task).await;
         assert_eq!(
@@ -598,7 +599,7 @@ async fn privileged_a_buildpack_is_cloned_from_a_git_repository() {
     }
     platform.offer("nowhere", app(&[("x", "")])).await;
     let mut order = platform.order("nowhere");
-    order.properties.buildpack_git_url = Some(format!("{}/none.git", server.url));
+    order.properties.buildpack_git_url = Some(format!("{}/none.git", url));
     platform.accepted(&order).await;
     let failure = platform.completed("nowhere").await.error_info.unwrap();
     assert!(

@@ -13,7 +13,8 @@ fn floor(package: &str) -> u32 {
         "cupola-types" => 0,
         "cupola-messages" => 1,
         "cupola-component" | "cupola-http" | "cupola-blobstore" | "cupola-db" => 2,
-        "cupola-testkit" | "cupola-bus" | "cupola-warden" => 2,
+        "cupola-bus" | "cupola-warden" => 2,
+        "cupola-testkit" => 3,
         "cupola-cloud-controller"
         | "cupola-dea"
         | "cupola-stager"

@@ -1,4 +1,5 @@
-//! For tests and benchmarks only: a whole platform with real processes in a folder of its own.
+//! For tests and benchmarks only: a whole platform with real processes in a folder of its own; with
+//! the feature `room`, what the tests of one room need around it.
 //!
 //! ```no_run
 //! let platform = cupola_testkit::Platform::start();
@@ -20,15 +21,19 @@
 mod cup;
 mod http;
 mod leftovers;
+mod listening;
 mod nats_server;
 mod platform;
 mod programs;
+#[cfg(feature = "room")]
+pub mod room;
 mod wait;
 
 pub use cup::{Cup, Ran};
 pub use http::{Answer, HttpRequest, request};
 pub use leftovers::Leftovers;
-pub use nats_server::on_nats_server;
+pub use listening::Listening;
+pub use nats_server::{NatsServer, on_nats_server};
 pub use platform::{Options, Platform, RoleStatus};
 pub use programs::{example, program, workspace_root};
 pub use wait::{eventually, until};

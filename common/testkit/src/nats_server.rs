@@ -1,5 +1,6 @@
-//! A genuine nats-server in place of the platform's own bus.
+//! A genuine nats-server in place of our own bus.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -9,14 +10,15 @@ use std::time::Duration;
 use crate::programs::program;
 use crate::wait::until;
 
+const PROGRAM: &str = "nats-server";
 /// Says which bus the tests shall run on: `own` (default) or `nats-server`.
 const WHICH_BUS: &str = "CUPOLA_TEST_BUS";
 
-/// A running nats-server, configured by `cupola bus-config`. Dropping it ends it.
+/// A nats-server. Dropping it ends it.
 #[derive(Debug)]
-pub(crate) struct NatsServer {
+pub struct NatsServer {
     process: Child,
-    config: PathBuf,
+    arguments: Vec<OsString>,
     log: PathBuf,
     address: SocketAddr,
 }
@@ -32,11 +34,26 @@ pub fn on_nats_server() -> bool {
 }
 
 impl NatsServer {
-    /// Starts one for the platform in `data_dir`.
-    pub(crate) fn start(data_dir: &Path) -> Self {
-        let free = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = free.local_addr().unwrap();
-        drop(free);
+    /// Whether there is one on this machine.
+    #[must_use]
+    pub fn is_installed() -> bool {
+        let mut asked = Command::new(PROGRAM);
+        let asked = asked.arg("--version").stdout(Stdio::null());
+        asked.status().is_ok()
+    }
+
+    /// Starts one that lets everybody in, with its log in `folder`.
+    #[must_use]
+    pub fn start(folder: &Path) -> Self {
+        let address = free_address();
+        let port = address.port().to_string();
+        let arguments = ["-a", "127.0.0.1", "-p", &port].map(OsString::from);
+        Self::run(address, arguments.into(), folder.join("nats.log"))
+    }
+
+    /// Starts one for the platform in `data_dir`, configured by `cupola bus-config`.
+    pub(crate) fn for_platform(data_dir: &Path) -> Self {
+        let address = free_address();
         let config = data_dir.with_file_name("nats.conf");
         let log = data_dir.with_file_name("nats.log");
         let written = Command::new(program("cupola"))
@@ -46,10 +63,13 @@ impl NatsServer {
             .status()
             .unwrap();
         assert!(written.success(), "cupola bus-config failed");
-        let process = spawn(&config, &log);
+        Self::run(address, vec!["-c".into(), config.into()], log)
+    }
+
+    fn run(address: SocketAddr, arguments: Vec<OsString>, log: PathBuf) -> Self {
         let server = Self {
-            process,
-            config,
+            process: spawn(&arguments, &log),
+            arguments,
             log,
             address,
         };
@@ -57,7 +77,9 @@ impl NatsServer {
         server
     }
 
-    pub(crate) fn url(&self) -> String {
+    /// Where it is.
+    #[must_use]
+    pub fn url(&self) -> String {
         format!("nats://{}", self.address)
     }
 
@@ -65,10 +87,16 @@ impl NatsServer {
         &self.log
     }
 
-    /// Kills it without a warning and starts it again.
-    pub(crate) fn kill_and_restart(&mut self) {
-        self.end();
-        self.process = spawn(&self.config, &self.log);
+    /// Kills it without a warning.
+    pub fn kill(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+
+    /// Starts it again, where it was.
+    pub fn restart(&mut self) {
+        self.kill();
+        self.process = spawn(&self.arguments, &self.log);
         self.wait();
     }
 
@@ -82,24 +110,23 @@ impl NatsServer {
             std::fs::read_to_string(&self.log).unwrap_or_default()
         );
     }
-
-    fn end(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
 }
 
 impl Drop for NatsServer {
     fn drop(&mut self) {
-        self.end();
+        self.kill();
     }
 }
 
-fn spawn(config: &Path, log: &Path) -> Child {
+fn free_address() -> SocketAddr {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    free.local_addr().unwrap()
+}
+
+fn spawn(arguments: &[OsString], log: &Path) -> Child {
     let log = File::options().create(true).append(true).open(log).unwrap();
-    Command::new("nats-server")
-        .arg("-c")
-        .arg(config)
+    Command::new(PROGRAM)
+        .args(arguments)
         .stdin(Stdio::null())
         .stdout(log.try_clone().unwrap())
         .stderr(log)

@@ -78,7 +78,8 @@ impl Platform {
             std::fs::write(folder.path().join("data/cupola.toml"), &options.settings).unwrap();
         }
         let mut platform = Self {
-            nats_server: on_nats_server().then(|| NatsServer::start(&folder.path().join("data"))),
+            nats_server: on_nats_server()
+                .then(|| NatsServer::for_platform(&folder.path().join("data"))),
             folder,
             process: None,
             options,
@@ -267,7 +268,7 @@ impl Platform {
         if role == "bus"
             && let Some(server) = &mut self.nats_server
         {
-            server.kill_and_restart();
+            server.restart();
             return;
         }
         let before = self.role(role);

@@ -59,13 +59,13 @@ fn droplet() -> Vec<u8> {
     let mut archive = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
     let profile = "export FROM_PROFILE=\"$HOME and $CF_INSTANCE_INDEX\"\n";
     let files = [
-        ("./app/server.pl", 0o644, include_str!("server.pl")),
+        ("./app/server.py", 0o644, include_str!("server.py")),
         ("./app/.profile.d/setup.sh", 0o644, profile),
         ("./logs/staging_task.log", 0o644, ""),
         (
             "./staging_info.yml",
             0o644,
-            "---\nstart_command: exec perl server.pl\n",
+            "---\nstart_command: exec python3 server.py\n",
         ),
     ];
     for (name, mode, body) in files {

@@ -4,28 +4,28 @@
 mod blobs;
 mod witness;
 
-use std::fs::{self, File};
-use std::net::{SocketAddr, TcpListener};
+use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use cupola_component::{Bus, BusConfig, Deps};
+use cupola_component::{Bus, Deps};
 use cupola_dea::Config;
 use cupola_messages::dea::{self, Limits, StartAnswer, StartInstance};
+use cupola_testkit::room::{RoleProcess, becomes, connect};
+use cupola_testkit::{NatsServer, program};
 use cupola_types::{
     AppGuid, AppVersion, DeaId, DiskMb, InstanceGuid, InstanceIndex, MemoryMb, Role,
 };
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use blobs::Blobs;
+pub(crate) use cupola_testkit::room::privileged;
 pub(crate) use witness::{Said, Witness};
 
-/// Set for the process that is the dea.
-const DEA_CONFIG: &str = "CUPOLA_TEST_DEA_CONFIG";
 const DEA_ID: &str = "test-dea";
+/// How long the host may take to be as it was.
+const TIDY_WITHIN: Duration = Duration::from_secs(5);
 
 /// Everything around one dea.
 pub(crate) struct Platform {
@@ -33,33 +33,23 @@ pub(crate) struct Platform {
     pub(crate) bus: Bus,
     pub(crate) blobs: Blobs,
     pub(crate) witness: Witness,
-    broker: Child,
-    broker_port: u16,
+    pub(crate) dea: RoleProcess,
+    pub(crate) broker: NatsServer,
     /// First letters of everything that its containers leave on the host.
     prefix: String,
-    dea: Option<Child>,
 }
 
 /// Runs the dea when this process was started to be it. Each test binary has one test that calls
 /// this, so that the parent can kill a real process.
 pub(crate) fn be_the_dea() {
-    let Some(config) = std::env::var_os(DEA_CONFIG) else {
+    let Some(config) = RoleProcess::config() else {
         return;
     };
     let room = |config: Config, deps: Deps, shutdown: CancellationToken| async move {
         cupola_dea::build(config, deps).await?.run(shutdown).await
     };
-    cupola_component::run(Role::Dea, Path::new(&config), room);
+    cupola_component::run(Role::Dea, &config, room);
     std::process::exit(0);
-}
-
-/// Whether containers can be made here; says so when not.
-pub(crate) fn privileged() -> bool {
-    let root = nix::unistd::geteuid().is_root();
-    if !root {
-        println!("SKIPPED: this test makes containers and needs root");
-    }
-    root
 }
 
 impl Platform {
@@ -69,34 +59,17 @@ impl Platform {
             .prefix("dea-")
             .tempdir_in("/tmp")
             .unwrap();
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
-        let broker = start_broker(port, dir.path());
-        cupola_component::install_crypto();
-        let url = format!("nats://127.0.0.1:{port}");
-        let bus = BusConfig {
-            urls: vec![url.clone()],
-            nkey_seed: None,
-            user: None,
-            password: None,
-            inbox_prefix: "_INBOX.test".to_owned(),
-        };
-        let bus = Bus::connect(&bus, "test").await.unwrap();
-        bus.wait_connected(Duration::from_secs(10)).await.unwrap();
+        let broker = NatsServer::start(dir.path());
+        let bus = connect(&broker.url()).await;
         let letters = (0..5).map(|_| char::from(rand::random_range(b'a'..=b'z')));
         let prefix: String = std::iter::once('t').chain(letters).collect();
-        let config = format!(
-            "[component]\nid = \"{DEA_ID}\"\n[bus]\nurls = [\"{url}\"]\n\
-             [log]\nfilter = \"debug,hyper=info,async_nats=info,reqwest=info\"\n\
-             [dea]\ndata_dir = \"{}\"\nmemory = \"2G\"\ndisk = \"8G\"\nstop_grace = \"3s\"\n{extra}\n\
+        let section = format!(
+            "[dea]\ndata_dir = \"{}\"\nmemory = \"2G\"\ndisk = \"8G\"\nstop_grace = \"3s\"\n{extra}\n\
              [dea.containers]\nsupervisor = \"{}\"\nprefix = \"{prefix}\"\n",
             dir.path().join("dea").display(),
-            supervisor().display(),
+            program("cupola-warden").display(),
         );
-        fs::write(dir.path().join("dea.toml"), config).unwrap();
+        let dea = RoleProcess::new("dea_process", dir.path(), DEA_ID, &broker.url(), &section);
         let witness = Witness::listen(&bus).await;
         let blobs = Blobs::serve().await;
         let mut platform = Self {
@@ -104,10 +77,9 @@ impl Platform {
             bus,
             blobs,
             witness,
+            dea,
             broker,
-            broker_port: port,
             prefix,
-            dea: None,
         };
         platform.start_dea().await;
         platform
@@ -115,68 +87,19 @@ impl Platform {
 
     /// Starts the dea's process and waits until it advertises.
     pub(crate) async fn start_dea(&mut self) {
-        let log = File::options()
-            .append(true)
-            .create(true)
-            .open(self.dir.path().join("dea.log"))
-            .unwrap();
         let since = self.witness.now();
-        let child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "dea_process", "--nocapture", "--test-threads=1"])
-            .env(DEA_CONFIG, self.dir.path().join("dea.toml"))
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        self.dea = Some(child);
-        let ready = self
-            .witness
-            .wait(since, "an advertisement", |said| said.advertised())
+        self.dea.start();
+        self.see(since, "an advertisement", |said| said.advertised())
             .await;
-        if let Err(why) = ready {
-            panic!("{why}\n{}", self.log());
-        }
-    }
-
-    /// SIGKILL to the broker.
-    pub(crate) fn kill_broker(&mut self) {
-        self.broker.kill().unwrap();
-        self.broker.wait().unwrap();
     }
 
     /// Starts the broker again, where it was.
     pub(crate) async fn restart_broker(&mut self) {
-        self.broker = start_broker(self.broker_port, self.dir.path());
+        self.broker.restart();
         self.bus
             .wait_connected(Duration::from_secs(10))
             .await
             .unwrap();
-    }
-
-    pub(crate) fn signal_dea(&self, signal: Signal) {
-        let dea = self.dea.as_ref().expect("the dea runs");
-        kill(Pid::from_raw(i32::try_from(dea.id()).unwrap()), signal).unwrap();
-    }
-
-    /// SIGKILL, and the wait for it to be gone.
-    pub(crate) fn kill_dea(&mut self) {
-        let mut dea = self.dea.take().expect("the dea runs");
-        dea.kill().unwrap();
-        dea.wait().unwrap();
-    }
-
-    /// Waits for the dea's process to end by itself.
-    pub(crate) async fn dea_ends(&mut self, within: Duration) {
-        let mut dea = self.dea.take().expect("the dea runs");
-        let deadline = Instant::now() + within;
-        while dea.try_wait().unwrap().is_none() {
-            if Instant::now() > deadline {
-                dea.kill().unwrap();
-                dea.wait().unwrap();
-                panic!("the dea did not end within {within:?}\n{}", self.log());
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
     }
 
     /// An order for copy `index` of an app of the tests' server, with these variables.
@@ -265,33 +188,22 @@ impl Platform {
     }
 
     pub(crate) async fn no_container_is_left(&self) {
-        let deadline = Instant::now() + Duration::from_secs(5);
-        while !self.containers().is_empty() {
-            assert!(
-                Instant::now() < deadline,
-                "left: {:?}\n{}",
-                self.containers(),
-                self.log()
-            );
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        let none = || std::future::ready(self.containers().is_empty().then_some(()));
+        let gone = becomes(TIDY_WITHIN, none).await;
+        let left = self.containers();
+        assert!(gone.is_some(), "left: {left:?}\n{}", self.log());
     }
 
     /// No cable and no mount of this platform is left.
     pub(crate) async fn nothing_is_left_on_the_host(&self) {
-        let deadline = Instant::now() + Duration::from_secs(5);
-        loop {
-            let left = leftovers(&self.prefix, self.dir.path());
-            if left.is_empty() {
-                return;
-            }
-            assert!(Instant::now() < deadline, "left: {left:#?}");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        let left = || leftovers(&self.prefix, self.dir.path());
+        let none = || std::future::ready(left().is_empty().then_some(()));
+        let gone = becomes(TIDY_WITHIN, none).await;
+        assert!(gone.is_some(), "left: {:#?}", left());
     }
 
     pub(crate) fn log(&self) -> String {
-        fs::read_to_string(self.dir.path().join("dea.log")).unwrap_or_default()
+        self.dea.log()
     }
 
     fn depot(&self) -> PathBuf {
@@ -300,8 +212,9 @@ impl Platform {
 
     /// Removes containers that a failed test left.
     fn destroy_containers(&self) {
+        let supervisor = program("cupola-warden");
         let config =
-            cupola_warden::DepotConfig::new(self.depot(), self.prefix.as_str(), supervisor());
+            cupola_warden::DepotConfig::new(self.depot(), self.prefix.as_str(), supervisor);
         let Ok(depot) = cupola_warden::Depot::open(config) else {
             return;
         };
@@ -317,15 +230,10 @@ impl Platform {
 
 impl Drop for Platform {
     fn drop(&mut self) {
-        if let Some(mut dea) = self.dea.take() {
-            let _ = dea.kill();
-            let _ = dea.wait();
-        }
+        self.dea.kill();
         if self.depot().exists() {
             self.destroy_containers();
         }
-        let _ = self.broker.kill();
-        let _ = self.broker.wait();
     }
 }
 
@@ -348,20 +256,6 @@ fn leftovers(prefix: &str, dir: &Path) -> Vec<String> {
         .collect()
 }
 
-fn start_broker(port: u16, dir: &Path) -> Child {
-    let log = File::options()
-        .append(true)
-        .create(true)
-        .open(dir.join("broker.log"))
-        .unwrap();
-    Command::new("nats-server")
-        .args(["-a", "127.0.0.1", "-p", &port.to_string()])
-        .stdout(Stdio::null())
-        .stderr(log)
-        .spawn()
-        .expect("nats-server is needed for this test: apt-get install nats-server")
-}
-
 /// One GET; the body, or why not.
 pub(crate) async fn get(endpoint: SocketAddr, path: &str) -> Result<String, String> {
     let client = reqwest::Client::builder()
@@ -371,20 +265,4 @@ pub(crate) async fn get(endpoint: SocketAddr, path: &str) -> Result<String, Stri
     let request = client.unwrap().get(format!("http://{endpoint}/{path}"));
     let answer = request.send().await.map_err(|e| e.to_string())?;
     answer.text().await.map_err(|e| e.to_string())
-}
-
-/// The supervisor's executable, built when it is not there.
-fn supervisor() -> PathBuf {
-    let this = std::env::current_exe().unwrap();
-    let path = this.ancestors().nth(2).unwrap().join("cupola-warden");
-    if !path.exists() {
-        let built = Command::new(env!("CARGO"))
-            .args(["build", "-p", "cupola-warden"])
-            .status();
-        assert!(
-            built.unwrap().success() && path.exists(),
-            "cupola-warden cannot be built"
-        );
-    }
-    path
 }

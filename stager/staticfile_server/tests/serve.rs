@@ -6,16 +6,14 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
+use cupola_testkit::Listening;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-struct Server {
-    child: Child,
-    port: u16,
-}
+struct Server(Listening);
 
 struct Answer {
     status: u16,
@@ -25,23 +23,13 @@ struct Answer {
 
 impl Server {
     fn start(root: &Path, more: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_cupola-staticfile"))
-            .args(["--port", "0", "--root"])
-            .arg(root)
-            .args(more)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        let port = line.trim().rsplit(' ').next().unwrap().parse().unwrap();
-        Self { child, port }
+        let mut server = Command::new(env!("CARGO_BIN_EXE_cupola-staticfile"));
+        let server = server.args(["--port", "0", "--root"]).arg(root).args(more);
+        Self(Listening::start(server))
     }
 
     fn connect(&self) -> TcpStream {
-        let stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        let stream = TcpStream::connect(self.0.address()).unwrap();
         stream
             .set_read_timeout(Some(Duration::from_secs(10)))
             .unwrap();
@@ -58,20 +46,13 @@ impl Server {
         read(&mut BufReader::new(stream), method)
     }
 
-    fn terminate(mut self) -> Option<i32> {
+    fn terminate(self) -> Option<i32> {
         kill(
-            Pid::from_raw(self.child.id().try_into().unwrap()),
+            Pid::from_raw(self.0.pid().try_into().unwrap()),
             Signal::SIGTERM,
         )
         .unwrap();
-        self.child.wait().unwrap().code()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.0.ends().code()
     }
 }
 
@@ -295,7 +276,7 @@ fn a_request_in_flight_ends_well_when_the_server_is_asked_to_stop() {
     send(&mut busy, "GET", "/big.bin", "");
     let mut input = BufReader::new(busy);
     input.fill_buf().unwrap(); // the answer has begun
-    let pid = Pid::from_raw(server.child.id().try_into().unwrap());
+    let pid = Pid::from_raw(server.0.pid().try_into().unwrap());
     kill(pid, Signal::SIGTERM).unwrap();
     let answer = read(&mut input, "GET");
     assert_eq!((answer.status, answer.body.len()), (200, 3_000_000));
@@ -314,7 +295,7 @@ fn starts_fast_and_small() {
     let started = Instant::now();
     let server = Server::start(root.path(), &[]);
     let took = started.elapsed();
-    let status = fs::read_to_string(format!("/proc/{}/status", server.child.id())).unwrap();
+    let status = fs::read_to_string(format!("/proc/{}/status", server.0.pid())).unwrap();
     let resident: u64 = status
         .lines()
         .find_map(|line| line.strip_prefix("RssAnon:"))

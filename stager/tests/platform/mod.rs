@@ -2,49 +2,49 @@
 //! in a temporary folder.
 
 use std::collections::HashSet;
-use std::fs::{self, File};
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpListener;
+use std::fs;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use cupola_component::{Bus, BusConfig, Deps};
+use cupola_component::{Bus, Deps};
 use cupola_messages::logs;
 use cupola_messages::staging::{self, Advertise, Completed, StartAnswer, StartStaging};
 use cupola_stager::Config;
-use cupola_testkit::{example, program};
+use cupola_testkit::room::{RoleProcess, becomes, connect};
+use cupola_testkit::{Listening, NatsServer, example, program};
 use cupola_types::{AppGuid, Role, StagerId};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use wiremock::matchers::{method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-/// Set for the process that is the stager.
-const STAGER_CONFIG: &str = "CUPOLA_TEST_STAGER_CONFIG";
+pub(crate) use cupola_testkit::room::privileged;
+
 const STAGER_ID: &str = "test-stager";
 /// How long anything may take here.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Everything around one stager.
 pub(crate) struct Platform {
-    pub(crate) dir: tempfile::TempDir,
+    // In the order in which they have to go.
+    stager: RoleProcess,
     pub(crate) bus: Bus,
+    _broker: NatsServer,
     /// What the controller answers.
     pub(crate) controller: MockServer,
     lines: Arc<Mutex<Vec<(AppGuid, String)>>>,
     advertised: Arc<Mutex<Option<Advertise>>>,
-    broker: Child,
-    stager: Option<Child>,
+    pub(crate) dir: tempfile::TempDir,
 }
 
 /// Runs the stager when this process was started to be it. The test binary has one test that calls
 /// this, so that the parent can kill a real process.
 pub(crate) fn be_the_stager() {
-    let Some(config) = std::env::var_os(STAGER_CONFIG) else {
+    let Some(config) = RoleProcess::config() else {
         return;
     };
     let room = |config: Config, deps: Deps, shutdown: CancellationToken| async move {
@@ -53,18 +53,8 @@ pub(crate) fn be_the_stager() {
             .run(shutdown)
             .await
     };
-    cupola_component::run(Role::Stager, Path::new(&config), room);
+    cupola_component::run(Role::Stager, &config, room);
     std::process::exit(0);
-}
-
-/// Whether containers can be made here; says so when not.
-#[expect(clippy::print_stdout, reason = "a test that is skipped says so")]
-pub(crate) fn privileged() -> bool {
-    let root = nix::unistd::geteuid().is_root();
-    if !root {
-        println!("SKIPPED: this test makes containers and needs root");
-    }
-    root
 }
 
 impl Platform {
@@ -74,46 +64,23 @@ impl Platform {
             .prefix("stager-")
             .tempdir_in("/tmp")
             .unwrap();
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
-        let broker = Command::new("nats-server")
-            .args(["-a", "127.0.0.1", "-p", &port.to_string()])
-            .stdout(Stdio::null())
-            .stderr(File::create(dir.path().join("broker.log")).unwrap())
-            .spawn()
-            .expect("nats-server is needed for this test: apt-get install nats-server");
-        cupola_component::install_crypto();
-        let url = format!("nats://127.0.0.1:{port}");
-        let bus = BusConfig {
-            urls: vec![url.clone()],
-            nkey_seed: None,
-            user: None,
-            password: None,
-            inbox_prefix: "_INBOX.test".to_owned(),
-        };
-        let bus = Bus::connect(&bus, "test").await.unwrap();
-        bus.wait_connected(PATIENCE).await.unwrap();
-        let config = format!(
-            "[component]\nid = \"{STAGER_ID}\"\n[bus]\nurls = [\"{url}\"]\n\
-             [log]\nfilter = \"debug,hyper=info,async_nats=info,reqwest=info\"\n\
-             [stager]\ndata_dir = \"{}\"\ntools_dir = \"{}\"\n{extra}\n\
+        let broker = NatsServer::start(dir.path());
+        let section = format!(
+            "[stager]\ndata_dir = \"{}\"\ntools_dir = \"{}\"\n{extra}\n\
              [stager.containers]\nsupervisor = \"{}\"\nprefix = \"tstg\"\n",
             dir.path().join("stager").display(),
             program("cupola-staticfile").parent().unwrap().display(),
             program("cupola-warden").display(),
         );
-        fs::write(dir.path().join("stager.toml"), config).unwrap();
+        let (test, url) = ("stager_process", broker.url());
         let mut platform = Self {
+            stager: RoleProcess::new(test, dir.path(), STAGER_ID, &url, &section),
             dir,
+            bus: connect(&url).await,
             controller: MockServer::start().await,
             lines: Arc::default(),
             advertised: Arc::default(),
-            bus,
-            broker,
-            stager: None,
+            _broker: broker,
         };
         platform.listen().await;
         platform.start_stager().await;
@@ -144,22 +111,8 @@ impl Platform {
 
     /// Starts the stager's process and waits until it advertises.
     pub(crate) async fn start_stager(&mut self) {
-        let log = self.dir.path().join("stager.log");
-        let log = File::options().append(true).create(true).open(log).unwrap();
         *self.advertised.lock().unwrap() = None;
-        let child = Command::new(std::env::current_exe().unwrap())
-            .args([
-                "--exact",
-                "stager_process",
-                "--nocapture",
-                "--test-threads=1",
-            ])
-            .env(STAGER_CONFIG, self.dir.path().join("stager.toml"))
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        self.stager = Some(child);
+        self.stager.start();
         self.until("an advertisement", || self.advertised()).await;
     }
 
@@ -169,24 +122,13 @@ impl Platform {
 
     /// SIGKILL, and the wait for it to be gone.
     pub(crate) fn kill_stager(&mut self) {
-        let mut stager = self.stager.take().expect("the stager runs");
-        stager.kill().unwrap();
-        stager.wait().unwrap();
+        self.stager.kill();
     }
 
     /// SIGTERM, and the wait for it to be gone.
     pub(crate) async fn stop_stager(&mut self) {
-        let mut stager = self.stager.take().expect("the stager runs");
-        kill(
-            Pid::from_raw(i32::try_from(stager.id()).unwrap()),
-            Signal::SIGTERM,
-        )
-        .unwrap();
-        let deadline = Instant::now() + PATIENCE;
-        while stager.try_wait().unwrap().is_none() {
-            assert!(Instant::now() < deadline, "it does not end\n{}", self.log());
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        self.stager.signal(Signal::SIGTERM);
+        self.stager.ends(PATIENCE).await;
     }
 
     /// Puts the zip of a package where the order of `task` finds it.
@@ -254,18 +196,9 @@ impl Platform {
 
     /// What was posted to an address of a task.
     pub(crate) async fn received(&self, task: &str, what: &str) -> Vec<u8> {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            if let Some(body) = self.posted(&format!("/{task}/{what}")).await {
-                return body;
-            }
-            assert!(
-                Instant::now() < deadline,
-                "no {what} of {task}\n{}",
-                self.log()
-            );
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        let path = format!("/{task}/{what}");
+        let body = becomes(PATIENCE, || self.posted(&path)).await;
+        body.unwrap_or_else(|| panic!("no {what} of {task}\n{}", self.log()))
     }
 
     pub(crate) async fn posted(&self, path: &str) -> Option<Vec<u8>> {
@@ -313,14 +246,8 @@ impl Platform {
     }
 
     pub(crate) async fn until<T>(&self, what: &str, mut found: impl FnMut() -> Option<T>) -> T {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            if let Some(found) = found() {
-                return found;
-            }
-            assert!(Instant::now() < deadline, "no {what}\n{}", self.log());
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        let found = becomes(PATIENCE, || std::future::ready(found())).await;
+        found.unwrap_or_else(|| panic!("no {what}\n{}", self.log()))
     }
 
     /// Waits until nothing of a build is left: no container, no cgroup, no file, nothing to tell.
@@ -334,22 +261,14 @@ impl Platform {
             left.extend(mounts_below(&folder));
             left
         };
-        let none = || left().is_empty().then_some(());
-        let deadline = Instant::now() + PATIENCE;
-        while none().is_none() {
-            assert!(
-                Instant::now() < deadline,
-                "left: {:?}\n{}",
-                left(),
-                self.log()
-            );
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        let none = || std::future::ready(left().is_empty().then_some(()));
+        let gone = becomes(PATIENCE, none).await;
+        assert!(gone.is_some(), "left: {:?}\n{}", left(), self.log());
     }
 
     /// The most memory that the stager ever had, in kB.
     pub(crate) fn peak_memory_kb(&self) -> u64 {
-        let pid = self.stager.as_ref().expect("the stager runs").id();
+        let pid = self.stager.pid();
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
         let peak = status
             .lines()
@@ -359,31 +278,7 @@ impl Platform {
     }
 
     pub(crate) fn log(&self) -> String {
-        fs::read_to_string(self.dir.path().join("stager.log")).unwrap_or_default()
-    }
-}
-
-impl Drop for Platform {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "polls between looks; drop cannot await"
-    )]
-    fn drop(&mut self) {
-        // Asked, not killed: a stager that is killed leaves its containers to the next one.
-        if let Some(mut stager) = self.stager.take() {
-            let _ = kill(
-                Pid::from_raw(i32::try_from(stager.id()).unwrap()),
-                Signal::SIGTERM,
-            );
-            let deadline = Instant::now() + PATIENCE;
-            while matches!(stager.try_wait(), Ok(None)) && Instant::now() < deadline {
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            let _ = stager.kill();
-            let _ = stager.wait();
-        }
-        let _ = self.broker.kill();
-        let _ = self.broker.wait();
+        self.stager.log()
     }
 }
 
@@ -447,37 +342,10 @@ pub(crate) fn app(files: &[(&str, &str)]) -> Vec<u8> {
     zip(&files.iter().map(owned).collect::<Vec<_>>())
 }
 
-/// A folder served over HTTP by the server of static sites; killed in the end.
-pub(crate) struct FileServer {
-    child: Child,
-    pub(crate) url: String,
-}
-
-impl FileServer {
-    pub(crate) fn start(root: &Path) -> Self {
-        let mut child = Command::new(program("cupola-staticfile"))
-            .args(["--port", "0", "--root"])
-            .arg(root)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        let port = line.trim().rsplit(' ').next().unwrap();
-        Self {
-            child,
-            url: format!("http://127.0.0.1:{port}"),
-        }
-    }
-}
-
-impl Drop for FileServer {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// A folder served over HTTP by the server of static sites.
+pub(crate) fn file_server(root: &Path) -> Listening {
+    let mut server = Command::new(program("cupola-staticfile"));
+    Listening::start(server.args(["--port", "0", "--root"]).arg(root))
 }
 
 /// A package with one file and one symlink.
