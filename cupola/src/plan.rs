@@ -234,12 +234,12 @@ mod tests {
 
     #[test]
     fn the_operator_s_settings_win_and_leave_the_others_alone() {
-        let mut config: Table = "[dea]\nmemory_mb = 1\n[dea.containers]\nport = 1\nprefix = 'a'\n"
+        let mut config: Table = "[dea]\nmemory = 1\n[dea.containers]\nport = 1\nprefix = 'a'\n"
             .parse()
             .unwrap();
-        let overlay: Table = "memory_mb = 2\n[containers]\nport = 2\n".parse().unwrap();
+        let overlay: Table = "memory = 2\n[containers]\nport = 2\n".parse().unwrap();
         merge(&mut config, "dea", &overlay);
-        let expected: Table = "[dea]\nmemory_mb = 2\n[dea.containers]\nport = 2\nprefix = 'a'\n"
+        let expected: Table = "[dea]\nmemory = 2\n[dea.containers]\nport = 2\nprefix = 'a'\n"
             .parse()
             .unwrap();
         assert_eq!(config, expected);
