@@ -11,6 +11,8 @@ use crate::config::Timing;
 /// Most DEAs and instances that are kept track of; more than any installation has.
 const MAX_DEAS: usize = 10_000;
 const MAX_INSTANCES_PER_DEA: usize = 20_000;
+/// Most messages that one heartbeat comes in.
+const MAX_PARTS: u32 = 256;
 
 /// One instance as it was last heard of.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,13 +30,15 @@ pub(crate) struct ActualInstance {
 
 #[derive(Debug, Default)]
 struct Dea {
-    /// When it last sent a complete heartbeat.
+    /// When it last sent a complete heartbeat on this connection to the bus.
     heartbeat_at: Option<Moment>,
+    /// Since when one is awaited, if none came yet.
+    awaited_since: Moment,
     /// When it last showed any sign of life.
     seen_at: Moment,
     instances: HashMap<InstanceGuid, ActualInstance>,
-    /// Parts of a heartbeat that came in several messages.
-    parts: HashMap<u32, Vec<InstanceHeartbeat>>,
+    /// The first parts of a heartbeat that comes in several messages.
+    parts: Vec<Vec<InstanceHeartbeat>>,
 }
 
 /// All DEAs and their instances.
@@ -52,13 +56,15 @@ impl Actual {
         self.connected_at = connected.then_some(now);
         for dea in self.deas.values_mut() {
             dea.heartbeat_at = None;
-            dea.seen_at = now; // its silence meanwhile proves nothing
+            dea.parts.clear();
+            dea.awaited_since = now; // its silence meanwhile proves nothing
+            dea.seen_at = now;
         }
     }
 
     /// A DEA advertised: it lives, and must be heard before its instances are judged.
     pub(crate) fn advertised(&mut self, dea: DeaId, now: Moment) {
-        if let Some(dea) = self.dea(dea) {
+        if let Some(dea) = self.dea(dea, now) {
             dea.seen_at = now;
         }
     }
@@ -70,21 +76,25 @@ impl Actual {
 
     /// A heartbeat came. Returns whether it changed anything.
     pub(crate) fn heartbeat(&mut self, heartbeat: Heartbeat, now: Moment) -> bool {
-        let Some(dea) = self.dea(heartbeat.dea) else {
+        let Some(dea) = self.dea(heartbeat.dea, now) else {
             return false;
         };
         dea.seen_at = now;
         let all = match (heartbeat.part, heartbeat.parts) {
-            (Some(part), Some(parts)) if parts > 1 && part < parts => {
+            (Some(part), Some(parts)) if parts > 1 => {
                 if part == 0 {
                     dea.parts.clear();
                 }
-                dea.parts.insert(part, heartbeat.droplets);
+                if part >= parts || parts > MAX_PARTS || dea.parts.len() != part as usize {
+                    dea.parts.clear(); // one was lost: what came of this heartbeat is of no use
+                    return false;
+                }
+                dea.parts.push(heartbeat.droplets);
                 if dea.parts.len() < parts as usize {
                     return false;
                 }
                 std::mem::take(&mut dea.parts)
-                    .into_values()
+                    .into_iter()
                     .flatten()
                     .collect()
             }
@@ -107,34 +117,40 @@ impl Actual {
         }
     }
 
-    /// Forgets DEAs that were silent too long. Returns which.
+    /// Forgets DEAs that were silent too long, and the instances of those that do not tell of them
+    /// any more though they live. Returns which.
     pub(crate) fn expire(&mut self, timing: &Timing, now: Moment) -> Vec<DeaId> {
         if self.connected_at.is_none() {
             return Vec::new();
         }
-        let lost = |dea: &Dea| now.saturating_sub(dea.seen_at) > timing.dea_lost;
-        let gone: Vec<DeaId> = self
-            .deas
-            .iter()
-            .filter(|(_, dea)| lost(dea))
-            .map(|(id, _)| id.clone())
-            .collect();
-        for dea in &gone {
-            self.deas.remove(dea);
-        }
-        gone
+        let mut lost = Vec::new();
+        self.deas.retain(|id, dea| {
+            let gone = now.saturating_sub(dea.seen_at) > timing.dea_lost;
+            if gone || (dea.is_mute(timing, now) && !dea.instances.is_empty()) {
+                dea.instances.clear();
+                lost.push(id.clone());
+            }
+            !gone
+        });
+        lost
     }
 
     /// Whether enough was heard to judge what is missing.
     pub(crate) fn is_fresh(&self, timing: &Timing, now: Moment) -> bool {
         self.connected_at
             .is_some_and(|since| now.saturating_sub(since) >= timing.settle)
-            && self.deas.values().all(|dea| dea.heartbeat_at.is_some())
+            && self
+                .deas
+                .values()
+                .all(|dea| dea.heartbeat_at.is_some() || dea.is_mute(timing, now))
     }
 
-    /// When it will be fresh if nothing changes; absent when that depends on what is heard.
+    /// When it will be fresh if nothing is heard until then; absent while not connected.
     pub(crate) fn fresh_at(&self, timing: &Timing) -> Option<Moment> {
-        self.connected_at.map(|since| since + timing.settle)
+        let settled = self.connected_at? + timing.settle;
+        let awaited = self.deas.values().filter(|dea| dea.heartbeat_at.is_none());
+        let given_up = awaited.map(|dea| dea.awaited_since + timing.dea_lost);
+        given_up.chain([settled]).max()
     }
 
     pub(crate) fn instances(&self) -> impl Iterator<Item = &ActualInstance> {
@@ -153,18 +169,28 @@ impl Actual {
         })
     }
 
-    fn dea(&mut self, id: DeaId) -> Option<&mut Dea> {
+    fn dea(&mut self, id: DeaId, now: Moment) -> Option<&mut Dea> {
         if self.deas.len() >= MAX_DEAS && !self.deas.contains_key(&id) {
             return None;
         }
-        Some(self.deas.entry(id).or_default())
+        Some(self.deas.entry(id).or_insert_with(|| Dea {
+            awaited_since: now,
+            ..Dea::default()
+        }))
     }
 }
 
 impl Dea {
+    /// Whether no heartbeat came for so long that nothing can be known of its instances. One such
+    /// DEA must not keep all others from being looked after.
+    fn is_mute(&self, timing: &Timing, now: Moment) -> bool {
+        let last = self.heartbeat_at.unwrap_or(self.awaited_since);
+        now.saturating_sub(last) >= timing.dea_lost
+    }
+
     fn take_over(&mut self, heard: Vec<InstanceHeartbeat>, now: Moment) -> bool {
         let mut instances = HashMap::with_capacity(heard.len());
-        let mut changed = heard.len() != self.instances.len();
+        let mut changed = heard.len().min(MAX_INSTANCES_PER_DEA) != self.instances.len();
         for heard in heard.into_iter().take(MAX_INSTANCES_PER_DEA) {
             let known = self.instances.get(&heard.instance);
             changed |= known.is_none_or(|k| k.state != heard.state || k.version != heard.version);

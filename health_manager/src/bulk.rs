@@ -12,8 +12,8 @@ use url::Url;
 use crate::desired::DesiredApp;
 
 const BATCH: usize = 500;
-/// Most batches of one fetch: ten million apps would be a mistake.
-const MAX_BATCHES: usize = 20_000;
+/// Most batches of one fetch: a million apps would be a mistake.
+const MAX_BATCHES: usize = 2_000;
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
 
@@ -30,6 +30,8 @@ pub(crate) enum BulkError {
     TooLarge,
     #[error("the bulk API does not come to an end")]
     Endless,
+    #[error("the bulk API takes longer than its answer would be of use")]
+    TooSlow,
 }
 
 /// The cloud controller's bulk API.
@@ -57,7 +59,15 @@ struct Record {
 
 impl BulkApi {
     /// All apps, or an error: half of them would look like a mass deletion.
-    pub(crate) async fn fetch(&self) -> Result<HashMap<AppGuid, DesiredApp>, BulkError> {
+    pub(crate) async fn fetch(
+        &self,
+        within: Duration,
+    ) -> Result<HashMap<AppGuid, DesiredApp>, BulkError> {
+        let fetched = tokio::time::timeout(within, self.fetch_all());
+        fetched.await.unwrap_or(Err(BulkError::TooSlow))
+    }
+
+    async fn fetch_all(&self) -> Result<HashMap<AppGuid, DesiredApp>, BulkError> {
         let mut apps = HashMap::new();
         let mut token = "{}".to_owned();
         for _ in 0..MAX_BATCHES {
@@ -82,7 +92,10 @@ impl BulkApi {
                     },
                 );
             }
-            token = batch.bulk_token.to_string();
+            let next = batch.bulk_token.to_string();
+            if std::mem::replace(&mut token, next) == token {
+                return Err(BulkError::Endless);
+            }
         }
         Err(BulkError::Endless)
     }

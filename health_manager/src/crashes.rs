@@ -80,10 +80,17 @@ impl Crashes {
     /// Reads what an earlier process kept. A file that cannot be read is as good as none: the
     /// counts only delay restarts.
     pub(crate) fn load(path: &Path, now: Moment, now_unix: i64) -> Self {
-        let kept: Vec<Kept> = std::fs::read(path)
-            .ok()
-            .and_then(|text| serde_json::from_slice(&text).ok())
-            .unwrap_or_default();
+        let kept: Vec<Kept> = match std::fs::read(path) {
+            Ok(text) => serde_json::from_slice(&text).unwrap_or_else(|error| {
+                tracing::warn!("crash counts in {} are damaged: {error}", path.display());
+                Vec::new()
+            }),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => {
+                tracing::warn!("crash counts in {} are not read: {error}", path.display());
+                Vec::new()
+            }
+        };
         let by_index = kept.into_iter().take(MAX_REMEMBERED).map(|kept| {
             let age = u64::try_from(now_unix.saturating_sub(kept.last_unix)).unwrap_or(0);
             let last = now.saturating_sub(std::time::Duration::from_secs(age));

@@ -13,8 +13,9 @@ use crate::ledger::Ledger;
 
 /// Most indices of one app that are looked at; more than any quota allows.
 const MAX_INDICES: u32 = 10_000;
-/// Most proposals made at a time; what is left out comes in the next round.
+/// Most proposals made at a time; what is left out comes in the next round, a moment later.
 const MAX_PROPOSALS: usize = 500;
+const NEXT_ROUND_AFTER: Moment = Moment::from_secs(1);
 
 /// Something that the controller should do.
 #[derive(Debug, Clone, PartialEq)]
@@ -101,8 +102,34 @@ pub(crate) fn decide(knowledge: Knowledge<'_>, now: Moment) -> Decision {
             }
         }
     }
-    decision.proposals.truncate(MAX_PROPOSALS);
+    if decision.proposals.len() > MAX_PROPOSALS {
+        decision.proposals.truncate(MAX_PROPOSALS);
+        decision.wake_at(now + NEXT_ROUND_AFTER);
+    }
     decision
+}
+
+impl Decision {
+    fn wake_at(&mut self, at: Moment) {
+        self.again_at = Some(self.again_at.map_or(at, |earlier| earlier.min(at)));
+    }
+
+    /// Proposes when the time has come, and again after `repeat`, or makes sure that it is noticed
+    /// when the time comes.
+    fn propose_at(
+        &mut self,
+        due: Moment,
+        now: Moment,
+        repeat: Moment,
+        proposal: impl FnOnce() -> Proposal,
+    ) {
+        if due <= now {
+            self.proposals.push(proposal());
+            self.wake_at(now + repeat);
+        } else {
+            self.wake_at(due);
+        }
+    }
 }
 
 struct App<'a> {
@@ -119,7 +146,7 @@ impl App<'_> {
             return; // being staged, or failed: neither started nor stopped
         }
         let wanted = match self.wanted.state {
-            AppState::Started => self.wanted.instances.min(MAX_INDICES),
+            AppState::Started => self.wanted.instances,
             AppState::Stopped => 0,
         };
         let mut by_index: BTreeMap<InstanceIndex, Vec<&ActualInstance>> = BTreeMap::new();
@@ -137,7 +164,7 @@ impl App<'_> {
             }
         }
         let mut any_missing = false;
-        for index in (0..wanted).map(InstanceIndex) {
+        for index in (0..wanted.min(MAX_INDICES)).map(InstanceIndex) {
             any_missing |= self.index(index, by_index.remove(&index).unwrap_or_default(), decision);
         }
         // While something of the app is missing, what is too many may still be serving.
@@ -219,7 +246,7 @@ impl App<'_> {
             Some(proposed) => due.max(proposed + timing.repeat),
             None => due,
         };
-        propose_at(due, self.now, decision, || Proposal::Start {
+        decision.propose_at(due, self.now, timing.repeat, || Proposal::Start {
             key: key.clone(),
         });
         decision.missing.push(key);
@@ -243,24 +270,11 @@ fn stop(
         None if instance.state == InstanceState::Evacuating => now,
         None => since + timing.extra,
     };
-    propose_at(due, now, decision, || Proposal::Stop {
+    decision.propose_at(due, now, timing.repeat, || Proposal::Stop {
         instance: instance.clone(),
         is_duplicate,
     });
     decision.extra.push(instance.instance.clone());
-}
-
-fn propose_at(
-    due: Moment,
-    now: Moment,
-    decision: &mut Decision,
-    proposal: impl FnOnce() -> Proposal,
-) {
-    if due <= now {
-        decision.proposals.push(proposal());
-    } else {
-        decision.again_at = Some(decision.again_at.map_or(due, |at| at.min(due)));
-    }
 }
 
 /// What a decision says of an installation, for operators.

@@ -6,6 +6,10 @@ use cupola_types::{AppGuid, AppState, AppVersion, PackageState};
 
 use crate::Moment;
 
+/// Most apps that are known to have changed since the last look; when there are more, all count as
+/// changed.
+const MAX_CHANGED: usize = 100_000;
+
 /// One app as it is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DesiredApp {
@@ -23,19 +27,26 @@ pub(crate) struct Desired {
     read_at: Option<Moment>,
     /// Apps that changed since, and when that was heard.
     changed: HashMap<AppGuid, Moment>,
+    /// A fetch that began earlier has missed changes that are not remembered one by one.
+    not_before: Moment,
 }
 
 impl Desired {
     /// Takes over a complete fetch that began at `began`. What changed later it may have missed.
     pub(crate) fn replace(&mut self, apps: HashMap<AppGuid, DesiredApp>, began: Moment) {
         self.apps = apps;
-        self.read_at = Some(began);
+        self.read_at = (began >= self.not_before).then_some(began);
         self.changed.retain(|_, heard| *heard > began);
     }
 
     /// The app changed: what is known of it is not true any more.
     pub(crate) fn mark_changed(&mut self, app: AppGuid, now: Moment) {
         self.changed.insert(app, now);
+        if self.changed.len() > MAX_CHANGED {
+            self.changed.clear();
+            self.read_at = None; // nothing is certain until the next look
+            self.not_before = now;
+        }
     }
 
     /// When the knowledge was true.
@@ -58,5 +69,30 @@ impl Desired {
 
     pub(crate) fn len(&self) -> usize {
         self.apps.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_changes_makes_everything_uncertain_until_the_next_look() {
+        let at = Moment::from_secs;
+        let mut desired = Desired::default();
+        desired.replace(HashMap::new(), at(1));
+        for n in 0..=MAX_CHANGED {
+            desired.mark_changed(AppGuid::new(format!("a{n}")), at(5));
+        }
+        assert!(desired.changed.len() <= MAX_CHANGED);
+        assert_eq!(desired.read_at(), None);
+        desired.replace(HashMap::new(), at(4));
+        assert_eq!(
+            desired.read_at(),
+            None,
+            "that fetch began before the changes"
+        );
+        desired.replace(HashMap::new(), at(6));
+        assert_eq!(desired.read_at(), Some(at(6)));
     }
 }

@@ -17,7 +17,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use rand::Rng as _;
 use tokio::sync::mpsc;
-use tokio::time::{Duration, interval, sleep_until};
+use tokio::time::{Duration, MissedTickBehavior, interval, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::Moment;
@@ -31,6 +31,9 @@ use crate::ledger::Ledger;
 
 /// Changes that are heard of together cause one fetch.
 const FETCH_AFTER_CHANGE: Duration = Duration::from_millis(50);
+/// Between two decisions at least, and at most when deciding takes long.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// How often time itself is looked at: lost DEAs, old crashes.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -138,57 +141,101 @@ impl Room {
         ));
 
         let mut watch = Watch::new(config, bus, figures, clock);
-        watch.connection(*connected.borrow_and_update()).await;
+        let up = *connected.borrow_and_update();
+        watch.connection(up).await;
         let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut pace = Pace::new();
         loop {
-            let again_at = watch.again_at.map_or_else(
-                || tokio::time::Instant::now() + Duration::from_secs(3_600),
-                |at| tokio::time::Instant::from_std(clock + at),
-            );
+            let wake_at = pace.due().unwrap_or_else(|| watch.wake_at());
             let relevant = tokio::select! {
-                () = shutdown.cancelled() => return Ok(()),
+                () = shutdown.cancelled() => {
+                    watch.keep_crashes();
+                    return Ok(());
+                }
                 Ok(()) = connected.changed() => {
                     let up = *connected.borrow_and_update();
                     watch.connection(up).await;
                     true
                 }
-                Some(heartbeat) = heartbeats.next() => watch.heartbeat(heartbeat),
-                Some(ad) = advertisements.next() => {
-                    watch.actual.advertised(ad.id, watch.now());
+                heartbeat = heartbeats.next() => watch.heartbeat(heartbeat.ok_or(Deaf)?),
+                ad = advertisements.next() => {
+                    watch.actual.advertised(ad.ok_or(Deaf)?.id, watch.now());
                     false
                 }
-                Some(gone) = shutdowns.next() => {
-                    watch.actual.shut_down(&gone.id);
+                gone = shutdowns.next() => {
+                    watch.actual.shut_down(&gone.ok_or(Deaf)?.id);
                     true
                 }
-                Some(exited) = exits.next() => {
-                    watch.exited(exited);
+                exited = exits.next() => {
+                    watch.exited(exited.ok_or(Deaf)?);
                     true
                 }
-                Some(update) = updates.next() => {
-                    watch.desired.mark_changed(update.droplet, watch.now());
+                update = updates.next() => {
+                    watch.desired.mark_changed(update.ok_or(Deaf)?.droplet, watch.now());
                     let _ = fetch.try_send(()); // when one is wanted already, it will see this too
                     false
                 }
                 Some((began, result)) = fetched.recv() => watch.fetched(began, result, &check),
-                Some(asked) = queries.next() => {
+                asked = queries.next() => {
+                    let asked = asked.ok_or(Deaf)?;
                     let _ = asked.answer(&watch.tell(&asked.question)).await;
                     false
                 }
-                Some(asked) = bulk_queries.next() => {
+                asked = bulk_queries.next() => {
+                    let asked = asked.ok_or(Deaf)?;
                     let apps = asked.question.0.iter().take(MAX_BULK_APPS);
                     let told = apps.map(|query| (query.droplet.clone(), watch.tell(query)));
                     let _ = asked.answer(&BulkActual(told.collect())).await;
                     false
                 }
                 _ = tick.tick() => watch.tick(),
-                () = sleep_until(again_at) => true,
-                else => anyhow::bail!("the subscriptions ended"),
+                () = sleep_until(wake_at) => true,
             };
-            if relevant {
+            if pace.allows(relevant) {
+                let begun = Instant::now();
                 watch.decide().await;
+                pace.decided(begun);
             }
         }
+    }
+}
+
+/// A subscription ended, which only happens when the connection is closed for good.
+#[derive(Debug, thiserror::Error)]
+#[error("the subscriptions ended")]
+struct Deaf;
+
+/// Keeps decisions from taking all the time when much happens at once: what comes shortly after a
+/// decision waits for the next one.
+struct Pace {
+    wanted: bool,
+    not_before: Instant,
+}
+
+impl Pace {
+    fn new() -> Self {
+        Self {
+            wanted: false,
+            not_before: Instant::now(),
+        }
+    }
+
+    /// When the wanted decision may be made.
+    fn due(&self) -> Option<tokio::time::Instant> {
+        self.wanted.then(|| self.not_before.into())
+    }
+
+    /// Whether to decide now.
+    fn allows(&mut self, relevant: bool) -> bool {
+        self.wanted |= relevant;
+        self.wanted && Instant::now() >= self.not_before
+    }
+
+    fn decided(&mut self, begun: Instant) {
+        self.wanted = false;
+        let pause = (begun.elapsed() * 4).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
+        self.not_before = Instant::now() + pause;
     }
 }
 
@@ -297,17 +344,30 @@ impl Watch {
     fn tick(&mut self) -> bool {
         let now = self.now();
         self.crashes.forget_old(&self.config.timing, now);
+        self.keep_crashes();
+        let lost = self.actual.expire(&self.config.timing, now);
+        for dea in &lost {
+            tracing::warn!(dea.id = %dea, "no heartbeat for too long: its instances count as lost");
+        }
+        !lost.is_empty()
+    }
+
+    /// Writes the crash counts down when they changed.
+    fn keep_crashes(&mut self) {
         if self.crashes_changed
             && let Some(path) = &self.config.state_file
         {
             keep(path, &self.crashes.to_json());
             self.crashes_changed = false;
         }
-        let lost = self.actual.expire(&self.config.timing, now);
-        for dea in &lost {
-            tracing::warn!(dea.id = %dea, "silent for too long: its instances count as lost");
+    }
+
+    /// When to decide again if nothing is heard until then.
+    fn wake_at(&self) -> tokio::time::Instant {
+        match self.again_at {
+            Some(at) => (self.clock + at).into(),
+            None => tokio::time::Instant::now() + Duration::from_secs(3_600),
         }
-        !lost.is_empty()
     }
 
     /// Decides and says what came of it.
@@ -415,7 +475,8 @@ impl Watch {
     }
 }
 
-/// Fetches on a timer and when asked; retries soon after a failure.
+/// Fetches on a timer and when asked; after a failure ever later. When changes come without an end
+/// the pauses are as long as the fetches.
 async fn keep_fetching(
     bulk: BulkApi,
     config: Config,
@@ -429,21 +490,27 @@ async fn keep_fetching(
         let began = clock.elapsed();
         let result = tokio::select! {
             () = shutdown.cancelled() => return,
-            result = bulk.fetch() => result,
+            result = bulk.fetch(config.timing.desired_fresh) => result,
         };
-        let pause = if result.is_ok() {
-            backoff.reset();
-            config.timing.fetch_every
-        } else {
-            backoff.next_pause()
-        };
+        let failed = result.is_err();
+        let pause_after_change = (clock.elapsed() - began).max(FETCH_AFTER_CHANGE);
         if fetched.send((began, result)).await.is_err() {
             return;
         }
+        let pause = async {
+            if failed {
+                sleep(backoff.next_pause()).await;
+                return;
+            }
+            backoff.reset();
+            tokio::select! {
+                () = sleep(config.timing.fetch_every) => {}
+                Some(()) = wanted.recv() => sleep(pause_after_change).await,
+            }
+        };
         tokio::select! {
             () = shutdown.cancelled() => return,
-            () = tokio::time::sleep(pause) => {}
-            Some(()) = wanted.recv() => tokio::time::sleep(FETCH_AFTER_CHANGE).await,
+            () = pause => {}
         }
         while wanted.try_recv().is_ok() {}
     }

@@ -291,7 +291,7 @@ fn does_nothing_on_stale_knowledge() {
     // A DEA lives and has not said what it runs.
     let mut world = World::new();
     world.actual.advertised(DeaId::new("d1"), Moment::ZERO);
-    world.now = s(60);
+    world.now = s(29);
     world.want(1, "v1");
     assert!(!world.decide().fresh);
 
@@ -362,9 +362,87 @@ fn a_heartbeat_in_parts_counts_when_it_is_whole() {
         parts: Some(2),
     };
     world.actual.heartbeat(part(0, &world.instances[0]), s(1));
-    assert!(!world.actual.is_fresh(&world.timing, s(60)));
+    assert!(!world.actual.is_fresh(&world.timing, s(20)));
     world.actual.heartbeat(part(1, &world.instances[1]), s(1));
     assert_eq!(world.actual.instances().count(), 2);
+}
+
+#[test]
+fn parts_of_different_heartbeats_are_never_put_together() {
+    let mut world = World::new();
+    let part = |n: u32| Heartbeat {
+        dea: DeaId::new("d1"),
+        droplets: Vec::new(),
+        part: Some(n),
+        parts: Some(3),
+    };
+    // The last part of the first heartbeat and the first of the second are lost.
+    for n in [0, 1, 1, 2] {
+        world.actual.heartbeat(part(n), s(1));
+    }
+    assert!(!world.actual.is_fresh(&world.timing, s(20)));
+    // A reconnect falls between them.
+    world.actual.heartbeat(part(0), s(2));
+    world.actual.heartbeat(part(1), s(2));
+    world.actual.set_connected(true, s(3));
+    world.actual.heartbeat(part(2), s(3));
+    assert!(!world.actual.is_fresh(&world.timing, s(20)));
+    for n in 0..3 {
+        world.actual.heartbeat(part(n), s(4));
+    }
+    assert!(world.actual.is_fresh(&world.timing, s(20)));
+}
+
+#[test]
+fn a_dea_that_only_advertises_does_not_keep_the_others_from_being_looked_after() {
+    let mut world = World::new();
+    let (mute, timing) = (DeaId::new("mute"), world.timing);
+    world.actual.advertised(mute.clone(), s(1));
+    world.heartbeat();
+    assert!(!world.actual.is_fresh(&timing, s(20)), "it may still speak");
+    assert_eq!(world.actual.fresh_at(&timing), Some(s(31)));
+    world.actual.advertised(mute.clone(), s(30));
+    assert!(world.actual.is_fresh(&timing, s(31)));
+
+    // One that fell mute: its instances count no more, though it lives.
+    world.run(0, "v1", InstanceState::Running);
+    world.now = s(40);
+    world.heartbeat();
+    world.actual.advertised(DeaId::new("d1"), s(70));
+    assert!(
+        world
+            .actual
+            .expire(&timing, s(71))
+            .contains(&DeaId::new("d1"))
+    );
+    assert_eq!(world.actual.instances().count(), 0);
+}
+
+#[test]
+fn wakes_by_itself_for_what_was_left_out_and_for_what_must_be_repeated() {
+    let mut world = World::new();
+    world.want(600, "v1");
+    world.heartbeat();
+    world.now = s(10);
+    world.decide();
+    world.now = s(15);
+    let first = world.decide();
+    assert_eq!(first.proposals.len(), 500);
+    assert_eq!(first.again_at, Some(s(16)));
+    world.now = s(16);
+    let second = world.decide();
+    assert_eq!(second.proposals.len(), 100);
+    assert_eq!(second.again_at, Some(s(25)), "the first ones again");
+}
+
+#[test]
+fn instances_beyond_what_is_looked_at_are_not_stopped() {
+    let mut world = World::new();
+    world.want(MAX_INDICES + 5, "v1");
+    for index in 0..MAX_INDICES + 5 {
+        world.run(index, "v1", InstanceState::Running);
+    }
+    assert_eq!(world.watch(20), []);
 }
 
 proptest! {
