@@ -152,7 +152,7 @@ fn room(dea: &Dea) -> Option<Advertise> {
         let full = book.len() >= book.capacity().max_instances as usize;
         (!book.is_closed()).then(|| Advertise {
             id: dea.id.clone(),
-            stacks: dea.config.stacks.keys().cloned().collect(),
+            stacks: dea.config.stacks.names().map(str::to_owned).collect(),
             available_memory: if full {
                 cupola_types::MemoryMb(0)
             } else {

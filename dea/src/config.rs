@@ -1,13 +1,13 @@
 //! What an operator can set, with defaults that work on a laptop.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use cupola_component::{duration, size};
 use cupola_types::{DiskMb, MemoryMb};
+use cupola_warden::{DepotSettings, DiskMode, Stacks};
 use serde::Deserialize;
 
 use crate::capacity::Wanted;
@@ -29,7 +29,7 @@ pub struct Config {
     pub zone: String,
     /// Stacks by name: `host` for a view of the host's own `/usr`, or the absolute path of a folder
     /// with a root file system. An order that names no stack gets the first by name.
-    pub stacks: BTreeMap<String, String>,
+    pub stacks: Stacks,
 
     /// Memory for instances; default three quarters of the machine's.
     #[serde(deserialize_with = "size::optional")]
@@ -89,6 +89,8 @@ pub struct Config {
     /// Bytes a second that one instance may log for long.
     pub log_bytes_per_second: u32,
 
+    /// The section `[dea.depot]`: where containers are kept.
+    pub depot: DepotSettings,
     /// The section `[dea.containers]`.
     pub containers: ContainerConfig,
 }
@@ -97,16 +99,6 @@ pub struct Config {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ContainerConfig {
-    /// The `cupola-warden` executable; default beside the running one.
-    pub supervisor: Option<PathBuf>,
-    /// First letters of everything that containers leave on the host (interfaces, cgroups).
-    pub prefix: String,
-    /// Addresses for containers; each depot takes its own block of it.
-    pub subnet: Option<String>,
-    /// First host uid for containers; each depot takes its own block above it.
-    pub uid_base: Option<u32>,
-    /// The cgroup under which containers get theirs.
-    pub cgroup_parent: Option<String>,
     /// The port that each instance listens on, inside its own network.
     pub port: u16,
     /// Processes and threads of one instance.
@@ -114,18 +106,7 @@ pub struct ContainerConfig {
     /// Files and folders that one instance may make.
     pub max_inodes: u64,
     /// How the disk limit is held.
-    pub disk_limit: DiskLimit,
-}
-
-/// How the disk limit of an instance is held.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DiskLimit {
-    /// Its files are counted every few seconds; an instance that is over is stopped.
-    #[default]
-    SoftScan,
-    /// Its files lie in a file system of that size: writing fails when it is full.
-    Image,
+    pub disk_limit: DiskMode,
 }
 
 // === impl Config ===
@@ -136,7 +117,7 @@ impl Default for Config {
             data_dir: PathBuf::new(),
             ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
             zone: "default".to_owned(),
-            stacks: [("cupola-host".to_owned(), "host".to_owned())].into(),
+            stacks: Stacks::default(),
             memory: None,
             memory_overcommit: 1.0,
             disk: None,
@@ -157,6 +138,7 @@ impl Default for Config {
             keep_unused_droplets: Duration::from_secs(600),
             log_lines_per_second: 500,
             log_bytes_per_second: 1024 * 1024,
+            depot: DepotSettings::default(),
             containers: ContainerConfig::default(),
         }
     }
@@ -165,15 +147,10 @@ impl Default for Config {
 impl Default for ContainerConfig {
     fn default() -> Self {
         Self {
-            supervisor: None,
-            prefix: "dea".to_owned(),
-            subnet: None,
-            uid_base: None,
-            cgroup_parent: None,
             port: 8080,
             max_processes: 512,
             max_inodes: 200_000,
-            disk_limit: DiskLimit::default(),
+            disk_limit: DiskMode::SoftScan,
         }
     }
 }
@@ -185,17 +162,6 @@ impl Config {
             self.data_dir.is_absolute(),
             "dea.data_dir must be set, as an absolute path"
         );
-        ensure!(
-            !self.stacks.is_empty(),
-            "dea.stacks must name at least one stack"
-        );
-        for (name, root) in &self.stacks {
-            let usable = root == "host" || Path::new(root).is_absolute();
-            ensure!(
-                usable,
-                "dea.stacks.{name} must be `host` or an absolute path, not {root:?}"
-            );
-        }
         for (name, factor) in [
             ("memory_overcommit", self.memory_overcommit),
             ("disk_overcommit", self.disk_overcommit),
@@ -263,15 +229,6 @@ impl Config {
             bytes_per_second: self.log_bytes_per_second,
         }
     }
-
-    /// The executable that supervises containers.
-    pub(crate) fn supervisor(&self) -> anyhow::Result<PathBuf> {
-        if let Some(path) = &self.containers.supervisor {
-            return Ok(path.clone());
-        }
-        let this = std::env::current_exe().context("cannot find the running executable")?;
-        Ok(this.with_file_name("cupola-warden"))
-    }
 }
 
 #[cfg(test)]
@@ -308,9 +265,5 @@ mod tests {
         assert!(complaint(|c| c.max_instances = 0).contains("max_instances"));
         assert!(complaint(|c| c.memory_overcommit = f64::NAN).contains("memory_overcommit"));
         assert!(complaint(|c| c.heartbeat_every = Duration::ZERO).contains("heartbeat_every"));
-        assert!(complaint(|c| c.stacks.clear()).contains("stacks"));
-        assert!(
-            complaint(|c| drop(c.stacks.insert("x".into(), "here".into()))).contains("stacks.x")
-        );
     }
 }

@@ -1,14 +1,12 @@
 //! From an order to what warden is asked for.
 
-use std::path::PathBuf;
-
 use cupola_messages::dea::{Refusal, StartInstance};
 use cupola_warden::{
-    ContainerId, ContainerSpec, DiskMode, Limits, Links, NetworkMode, ProcessRole, ProcessSpec,
-    Stack, Unpack, WardenError,
+    ContainerId, ContainerSpec, Limits, Links, NetworkMode, ProcessRole, ProcessSpec, Unpack,
+    WardenError,
 };
 
-use crate::config::{Config, DiskLimit};
+use crate::config::Config;
 use crate::environment::{self, HOME};
 use crate::instance::Instance;
 use crate::registry::Refused;
@@ -58,7 +56,7 @@ pub(crate) fn check(config: &Config, order: &StartInstance) -> Result<(), Refuse
         // An isolated container reaches nothing but its host: narrower than any rule.
         tracing::debug!(app.guid = %order.droplet, "egress rules open nothing here");
     }
-    if stack(config, &order.stack).is_none() {
+    if config.stacks.get(&order.stack).is_none() {
         return refused(
             Refusal::NoStack,
             format!("there is no stack {:?} here", order.stack),
@@ -76,7 +74,9 @@ pub(crate) fn container(
     shared_bytes: u64,
 ) -> Result<ContainerSpec, WardenError> {
     let mut spec = ContainerSpec::new(ContainerId::new(instance.guid.as_str())?);
-    spec.stack = stack(config, &order.stack).unwrap_or(Stack::Host);
+    if let Some(stack) = config.stacks.get(&order.stack) {
+        spec.stack = stack.clone();
+    }
     spec.network = NetworkMode::Isolated;
     spec.limits = limits(config, instance);
     let left = instance.limits.disk.bytes().saturating_sub(shared_bytes);
@@ -116,24 +116,9 @@ fn limits(config: &Config, instance: &Instance) -> Limits {
         nofile: instance.limits.fds.into(),
         disk_bytes: Some(instance.limits.disk.bytes()),
         disk_inodes: config.containers.max_inodes,
-        disk_mode: match config.containers.disk_limit {
-            DiskLimit::SoftScan => DiskMode::SoftScan,
-            DiskLimit::Image => DiskMode::Image,
-        },
+        disk_mode: config.containers.disk_limit,
         ..Limits::default()
     }
-}
-
-/// The root file system behind a stack's name; without a name, the first there is.
-fn stack(config: &Config, name: &str) -> Option<Stack> {
-    let root = match name {
-        "" => config.stacks.values().next(),
-        name => config.stacks.get(name),
-    };
-    root.map(|root| match root.as_str() {
-        "host" => Stack::Host,
-        path => Stack::Dir(PathBuf::from(path)),
-    })
 }
 
 #[cfg(test)]

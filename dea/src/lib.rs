@@ -46,5 +46,5 @@ mod settled;
 mod snapshot;
 mod start_command;
 
-pub use config::{Config, ContainerConfig, DiskLimit};
+pub use config::{Config, ContainerConfig};
 pub use room::{Room, build};

@@ -84,7 +84,7 @@ fn varz(dea: &Shared) -> Map<String, Value> {
     let mut keys = dea.registry.read(room);
     keys.insert(
         "stacks".to_owned(),
-        json!(dea.config.stacks.keys().collect::<Vec<_>>()),
+        json!(dea.config.stacks.names().collect::<Vec<_>>()),
     );
     keys
 }

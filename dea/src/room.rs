@@ -9,7 +9,6 @@ use cupola_component::{AppLog, Check, Deps};
 use cupola_messages::dea::{HELLO, SHUTDOWN};
 use cupola_messages::logs::LogSource;
 use cupola_types::DeaId;
-use cupola_warden::DepotConfig;
 use cupola_warden::aio::Depot;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
@@ -75,7 +74,7 @@ pub async fn build(config: Config, deps: Deps) -> anyhow::Result<Room> {
     config.check()?;
     let check = deps.health.check("dea", "starting");
     make_private_dir(&config.data_dir)?;
-    let depot_config = depot_config(&config)?;
+    let depot_config = config.depot.config(config.data_dir.join("depot"), "dea")?;
     let mut capacity = Capacity::of_machine(config.wanted_capacity(), &config.data_dir);
     let places = depot_config.containers_max.saturating_sub(LEAVING);
     capacity.max_instances = capacity.max_instances.min(places);
@@ -260,26 +259,6 @@ async fn sweep(dea: Shared) {
         let droplets = dea.droplets.clone();
         let _ = tokio::task::spawn_blocking(move || droplets.sweep(Instant::now())).await;
     }
-}
-
-fn depot_config(config: &Config) -> anyhow::Result<DepotConfig> {
-    let containers = &config.containers;
-    let supervisor = config.supervisor()?;
-    let mut depot = DepotConfig::new(
-        config.data_dir.join("depot"),
-        containers.prefix.as_str(),
-        supervisor,
-    );
-    if let Some(subnet) = &containers.subnet {
-        depot.subnet = subnet.parse().context("dea.containers.subnet")?;
-    }
-    if let Some(uid_base) = containers.uid_base {
-        depot.uid_base = uid_base;
-    }
-    if let Some(parent) = &containers.cgroup_parent {
-        depot.cgroup_parent.clone_from(parent);
-    }
-    Ok(depot)
 }
 
 fn make_private_dir(path: &std::path::Path) -> anyhow::Result<()> {

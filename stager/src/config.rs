@@ -1,13 +1,13 @@
 //! What an operator can set, with defaults that work on a laptop.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use cupola_component::{duration, size};
 use cupola_types::{DiskMb, MemoryMb};
-use cupola_warden::{DepotConfig, DiskMode, NetworkMode, Stack};
+use cupola_warden::{DepotSettings, DiskMode, NetworkMode, Stacks};
 use serde::Deserialize;
 
 /// The section `[stager]`.
@@ -24,7 +24,7 @@ pub struct Config {
     pub buildpacks_dir: Option<PathBuf>,
     /// Stacks by name: `host` for a view of the host's own `/usr`, or the absolute path of a folder
     /// with a root file system. An order that names no stack gets the first by name.
-    pub stacks: BTreeMap<String, String>,
+    pub stacks: Stacks,
 
     /// Memory for all builds together.
     #[serde(deserialize_with = "size::deserialize")]
@@ -62,6 +62,8 @@ pub struct Config {
 
     /// Variables of every build, such as `HTTPS_PROXY`.
     pub environment: BTreeMap<String, String>,
+    /// The section `[stager.depot]`: where containers are kept.
+    pub depot: DepotSettings,
     /// The section `[stager.containers]`.
     pub containers: Containers,
 }
@@ -70,49 +72,17 @@ pub struct Config {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Containers {
-    /// The `cupola-warden` executable; default beside the running one.
-    pub supervisor: Option<PathBuf>,
-    /// First letters of everything that containers leave on the host (interfaces, cgroups).
-    pub prefix: String,
-    /// Addresses for containers; each depot takes its own block of it.
-    pub subnet: Option<String>,
-    /// First host uid for containers; each depot takes its own block above it.
-    pub uid_base: Option<u32>,
-    /// The cgroup under which containers get theirs.
-    pub cgroup_parent: Option<String>,
-    /// What builds can reach.
-    pub network: Network,
+    /// What builds can reach. With `host` that is what the host reaches, its loopback services
+    /// included: package indexes work out of the box. Choose another mode when people who push are
+    /// not trusted as much as people who can log in: `isolated` is one cable to the host, and what
+    /// the host forwards and filters; with `offline` every dependency must be vendored.
+    pub network: NetworkMode,
     /// Processes and threads of one build.
     pub max_processes: u32,
     /// Share of the processor against other containers; 1024 is one whole share.
     pub cpu_shares: u32,
     /// How the disk limit is held.
-    pub disk_limit: DiskLimit,
-}
-
-/// What builds can reach.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Network {
-    /// What the host reaches, its loopback services included. Package indexes work out of the box;
-    /// choose another mode when people who push are not trusted as much as people who can log in.
-    #[default]
-    Host,
-    /// A network with one cable to the host: what the host forwards and filters.
-    Isolated,
-    /// Nothing: every dependency must be vendored.
-    Offline,
-}
-
-/// How the disk limit of a build is held.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DiskLimit {
-    /// Its files are counted every few seconds; a build that is over is ended.
-    #[default]
-    SoftScan,
-    /// Its files lie in a file system of that size: writing fails when it is full.
-    Image,
+    pub disk_limit: DiskMode,
 }
 
 // === impl Config ===
@@ -123,7 +93,7 @@ impl Default for Config {
             data_dir: PathBuf::new(),
             tools_dir: None,
             buildpacks_dir: None,
-            stacks: [("host".to_owned(), "host".to_owned())].into(),
+            stacks: Stacks::default(),
             memory: MemoryMb(4096),
             disk: DiskMb(16 * 1024),
             max_tasks: 4,
@@ -136,6 +106,7 @@ impl Default for Config {
             max_entries: 200_000,
             report_within: Duration::from_secs(900),
             environment: BTreeMap::new(),
+            depot: DepotSettings::default(),
             containers: Containers::default(),
         }
     }
@@ -144,15 +115,10 @@ impl Default for Config {
 impl Default for Containers {
     fn default() -> Self {
         Self {
-            supervisor: None,
-            prefix: "stg".to_owned(),
-            subnet: None,
-            uid_base: None,
-            cgroup_parent: None,
-            network: Network::default(),
+            network: NetworkMode::Host,
             max_processes: 1024,
             cpu_shares: 512,
-            disk_limit: DiskLimit::default(),
+            disk_limit: DiskMode::SoftScan,
         }
     }
 }
@@ -164,17 +130,6 @@ impl Config {
             self.data_dir.is_absolute(),
             "stager.data_dir must be set, as an absolute path"
         );
-        ensure!(
-            !self.stacks.is_empty(),
-            "stager.stacks must name at least one stack"
-        );
-        for (name, root) in &self.stacks {
-            let usable = root == "host" || Path::new(root).is_absolute();
-            ensure!(
-                usable,
-                "stager.stacks.{name} must be `host` or an absolute path, not {root:?}"
-            );
-        }
         ensure!(self.max_tasks > 0, "stager.max_tasks must be at least 1");
         for (name, period) in [
             ("max_staging_time", self.max_staging_time),
@@ -189,70 +144,16 @@ impl Config {
         Ok(())
     }
 
-    /// The root file system behind a stack's name; without a name, the first there is.
-    pub(crate) fn stack(&self, name: &str) -> Option<Stack> {
-        let root = match name {
-            "" => self.stacks.values().next(),
-            name => self.stacks.get(name),
-        };
-        Some(match root?.as_str() {
-            "host" => Stack::Host,
-            path => Stack::Dir(path.into()),
-        })
-    }
-
-    pub(crate) fn depot(&self) -> anyhow::Result<DepotConfig> {
-        let given = &self.containers;
-        let warden = match &given.supervisor {
-            Some(path) => path.clone(),
-            None => beside_us("cupola-warden")?,
-        };
-        let mut depot = DepotConfig::new(self.data_dir.join("depot"), &given.prefix, warden);
-        if let Some(subnet) = &given.subnet {
-            depot.subnet = subnet
-                .parse()
-                .map_err(|error| anyhow::anyhow!("stager.containers.subnet: {error}"))?;
-        }
-        if let Some(uid_base) = given.uid_base {
-            depot.uid_base = uid_base;
-        }
-        if let Some(parent) = &given.cgroup_parent {
-            depot.cgroup_parent.clone_from(parent);
-        }
-        Ok(depot)
-    }
-
     /// The folder of the programs that buildpacks put into droplets.
     pub(crate) fn static_file_server(&self) -> anyhow::Result<PathBuf> {
         match &self.tools_dir {
             Some(folder) => Ok(folder.join("cupola-staticfile")),
-            None => beside_us("cupola-staticfile"),
+            None => {
+                let ours = std::env::current_exe().context("cannot find the running executable")?;
+                Ok(ours.with_file_name("cupola-staticfile"))
+            }
         }
     }
-}
-
-impl From<Network> for NetworkMode {
-    fn from(network: Network) -> Self {
-        match network {
-            Network::Host => Self::Host,
-            Network::Isolated => Self::Isolated,
-            Network::Offline => Self::Offline,
-        }
-    }
-}
-
-impl From<DiskLimit> for DiskMode {
-    fn from(limit: DiskLimit) -> Self {
-        match limit {
-            DiskLimit::SoftScan => Self::SoftScan,
-            DiskLimit::Image => Self::Image,
-        }
-    }
-}
-
-fn beside_us(name: &str) -> anyhow::Result<PathBuf> {
-    let ours = std::env::current_exe().context("cannot find the running executable")?;
-    Ok(ours.with_file_name(name))
 }
 
 #[cfg(test)]
@@ -282,21 +183,7 @@ mod tests {
             change(&mut config);
             config.check().unwrap_err().to_string()
         };
-        assert!(with(|c| c.stacks.clear()).contains("stacks"));
-        assert!(with(|c| drop(c.stacks.insert("x".into(), "here".into()))).contains("stacks.x"));
         assert!(with(|c| c.max_tasks = 0).contains("max_tasks"));
         assert!(with(|c| c.memory = MemoryMb(1)).contains("build_memory"));
-    }
-
-    #[test]
-    fn an_order_without_a_stack_gets_the_first() {
-        let mut config = usable();
-        config.stacks.insert("other".into(), "/stacks/other".into());
-        assert_eq!(config.stack(""), Some(Stack::Host));
-        assert_eq!(
-            config.stack("other"),
-            Some(Stack::Dir("/stacks/other".into()))
-        );
-        assert_eq!(config.stack("lucid64"), None);
     }
 }

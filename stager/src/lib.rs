@@ -44,5 +44,5 @@ mod start_command;
 mod stats;
 mod transfer;
 
-pub use config::{Config, Containers, DiskLimit, Network};
+pub use config::{Config, Containers};
 pub use room::{Room, build};

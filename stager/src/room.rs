@@ -66,7 +66,7 @@ pub async fn build(config: Config, deps: Deps) -> anyhow::Result<Room> {
     let data = config.data_dir.clone();
     let scratch = data.join("scratch");
     fs::create_dir_all(&scratch).with_context(|| format!("cannot make {}", scratch.display()))?;
-    let depot_config = config.depot()?;
+    let depot_config = config.depot.config(data.join("depot"), "stg")?;
     let server = config.static_file_server()?;
     for helper in [&depot_config.warden, &server] {
         ensure!(
@@ -251,7 +251,7 @@ impl Room {
                 "the stager is shutting down".to_owned(),
             ));
         }
-        if self.shop.config.stack(&order.stack).is_none() {
+        if self.shop.config.stacks.get(&order.stack).is_none() {
             return Err((
                 Refusal::NoStack,
                 format!("there is no stack {:?} here", order.stack),
@@ -366,7 +366,7 @@ impl Room {
         };
         let advertisement = Advertise {
             id: self.shop.id.clone(),
-            stacks: self.shop.config.stacks.keys().cloned().collect(),
+            stacks: self.shop.config.stacks.names().map(str::to_owned).collect(),
             available_memory: left.memory,
             available_disk: Some(left.disk),
             tasks: self.running.keys().cloned().collect(),

@@ -149,18 +149,18 @@ impl Workshop {
         let config = &self.config;
         let (memory, disk) = self.room_for(order);
         let mut spec = ContainerSpec::new(container_id(&order.task_id)?);
-        if let Some(stack) = config.stack(&order.stack) {
-            spec.stack = stack;
+        if let Some(stack) = config.stacks.get(&order.stack) {
+            spec.stack = stack.clone();
         }
         spec.hostname = "staging".to_owned();
-        spec.network = config.containers.network.into();
+        spec.network = config.containers.network;
         spec.limits = Limits {
             memory_bytes: Some(memory.bytes()),
             cpu_shares: config.containers.cpu_shares,
             pids: config.containers.max_processes,
             disk_bytes: Some(disk.bytes()),
             disk_inodes: config.max_entries.saturating_mul(2),
-            disk_mode: config.containers.disk_limit.into(),
+            disk_mode: config.containers.disk_limit,
             ..Limits::default()
         };
         let server = format!("{}/cupola-staticfile", inside::TOOLS);

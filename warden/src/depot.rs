@@ -2,6 +2,7 @@
 
 mod claim;
 mod places;
+mod settings;
 mod start;
 mod sweep;
 mod trash;
@@ -28,6 +29,7 @@ use places::Places;
 use trash::Trash;
 
 pub use places::Subnet;
+pub use settings::DepotSettings;
 pub use sweep::Swept;
 
 /// What a depot needs to know. Start from [`DepotConfig::new`].

@@ -40,13 +40,14 @@ mod report;
 mod seccomp;
 mod spec;
 mod stack;
+mod stacks;
 #[doc(hidden)]
 pub mod supervisor;
 mod sys;
 mod wire;
 
 pub use container::{Container, Process};
-pub use depot::{Depot, DepotConfig, Recovered, Subnet, Swept};
+pub use depot::{Depot, DepotConfig, DepotSettings, Recovered, Subnet, Swept};
 pub use error::{Missing, WardenError};
 pub use events::Events;
 pub use id::{ContainerId, ProcessId};
@@ -59,6 +60,7 @@ pub use spec::{
     Access, Bind, ContainerSpec, DiskMode, Limits, Links, NetworkMode, Pack, ProcessRole,
     ProcessSpec, Stack, Unpack,
 };
+pub use stacks::Stacks;
 
 /// The result of a call into this library.
 pub type Result<T> = std::result::Result<T, WardenError>;

@@ -65,7 +65,7 @@ impl Platform {
         let prefix: String = std::iter::once('t').chain(letters).collect();
         let section = format!(
             "[dea]\ndata_dir = \"{}\"\nmemory = \"2G\"\ndisk = \"8G\"\nstop_grace = \"3s\"\n{extra}\n\
-             [dea.containers]\nsupervisor = \"{}\"\nprefix = \"{prefix}\"\n",
+             [dea.depot]\nsupervisor = \"{}\"\nprefix = \"{prefix}\"\n",
             dir.path().join("dea").display(),
             program("cupola-warden").display(),
         );

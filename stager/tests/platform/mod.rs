@@ -67,7 +67,7 @@ impl Platform {
         let broker = NatsServer::start(dir.path());
         let section = format!(
             "[stager]\ndata_dir = \"{}\"\ntools_dir = \"{}\"\n{extra}\n\
-             [stager.containers]\nsupervisor = \"{}\"\nprefix = \"tstg\"\n",
+             [stager.depot]\nsupervisor = \"{}\"\nprefix = \"tstg\"\n",
             dir.path().join("stager").display(),
             program("cupola-staticfile").parent().unwrap().display(),
             program("cupola-warden").display(),
