@@ -15,6 +15,7 @@ use std::os::unix::fs::{
     DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
 };
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use cupola_types::Role;
@@ -22,6 +23,10 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::{Gid, Uid, chown};
 
 use crate::args::Unusable;
+
+/// How often the lock is tried for, and the time between.
+const LOCK_TRIES: u32 = 10;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// A platform's data folder, by its absolute path.
 #[derive(Debug, Clone)]
@@ -105,19 +110,25 @@ impl DataFolder {
             .with_context(|| format!("cannot open {}", path.display()))?;
         let mut holder = String::new();
         let _ = file.read_to_string(&mut holder);
-        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(mut lock) => {
-                lock.set_len(0)?;
-                std::io::Seek::rewind(&mut *lock)?;
-                write!(lock, "{}", std::process::id())?;
-                Ok(Lock { _file: lock })
+        for _ in 0..LOCK_TRIES {
+            match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+                Ok(mut lock) => {
+                    lock.set_len(0)?;
+                    std::io::Seek::rewind(&mut *lock)?;
+                    write!(lock, "{}", std::process::id())?;
+                    return Ok(Lock { _file: lock });
+                }
+                Err((unlocked, _)) => file = unlocked,
             }
-            Err(_) => bail!(Unusable(format!(
-                "another `cupola up` (pid {}) runs on {}: stop it, or use another --data-dir",
-                holder.trim(),
-                self.root.display()
-            ))),
+            // It may have been `cupola status`, which only looks whether it can be had.
+            #[expect(clippy::disallowed_methods, reason = "no runtime runs yet")]
+            std::thread::sleep(LOCK_PAUSE);
         }
+        bail!(Unusable(format!(
+            "another `cupola up` (pid {}) runs on {}: stop it, or use another --data-dir",
+            holder.trim(),
+            self.root.display()
+        )))
     }
 
     /// Whether a supervisor holds the folder.
@@ -161,7 +172,12 @@ pub(crate) fn write_private(
         if let Some((uid, gid)) = owner {
             chown(&temporary, Some(uid), Some(gid))?;
         }
-        Ok(fs::rename(&temporary, path)?)
+        fs::rename(&temporary, path)?;
+        // Only now does it survive a power cut under its name.
+        if let Some(folder) = path.parent() {
+            File::open(folder)?.sync_all()?;
+        }
+        Ok(())
     };
     write().with_context(|| format!("cannot write {}", path.display()))
 }
@@ -174,19 +190,20 @@ fn make_folder(path: &Path, mode: u32) -> anyhow::Result<()> {
         .with_context(|| format!("cannot make the folder {}", path.display()))
 }
 
-/// Changes the owner of a tree; only where it differs, so that a warm start touches nothing.
-/// Does not follow links.
+/// Changes the owner of a tree; only where it differs, so that a warm start touches nothing. The
+/// folder itself comes last: while it has the old owner, the work is not done. Does not follow
+/// links.
 fn give_away(path: &Path, uid: Uid, gid: Gid) -> anyhow::Result<()> {
     let metadata = fs::symlink_metadata(path)?;
     if metadata.uid() == uid.as_raw() && metadata.gid() == gid.as_raw() {
         return Ok(());
     }
-    std::os::unix::fs::lchown(path, Some(uid.as_raw()), Some(gid.as_raw()))?;
     if metadata.is_dir() {
         for entry in fs::read_dir(path)? {
             give_away(&entry?.path(), uid, gid)?;
         }
     }
+    std::os::unix::fs::lchown(path, Some(uid.as_raw()), Some(gid.as_raw()))?;
     Ok(())
 }
 
@@ -217,6 +234,39 @@ mod tests {
     }
 
     #[test]
+    fn a_look_at_the_lock_does_not_keep_a_supervisor_out() {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = DataFolder::create(temporary.path()).unwrap();
+        drop(folder.lock().unwrap());
+        let file = File::open(folder.root.join("run/lock")).unwrap();
+        let look = Flock::lock(file, FlockArg::LockSharedNonblock).unwrap();
+        let looking = std::thread::spawn(move || drop(look));
+        assert!(folder.lock().is_ok());
+        looking.join().unwrap();
+    }
+
+    #[test]
+    fn a_tree_that_was_given_away_by_half_is_finished() {
+        if !Uid::effective().is_root() {
+            return; // only root can give files away
+        }
+        let temporary = tempfile::tempdir().unwrap();
+        let (tree, file) = (
+            temporary.path().join("uaa"),
+            temporary.path().join("uaa/x/db"),
+        );
+        fs::create_dir_all(tree.join("x")).unwrap();
+        fs::write(&file, "").unwrap();
+        // What was done before a crash in the middle: from the leaves up.
+        let (uid, gid) = (Uid::from_raw(4_999_999), Gid::from_raw(4_999_999));
+        std::os::unix::fs::lchown(&file, Some(uid.as_raw()), Some(gid.as_raw())).unwrap();
+        give_away(&tree, uid, gid).unwrap();
+        for path in [tree.join("x"), file, tree] {
+            assert_eq!(fs::metadata(path).unwrap().uid(), uid.as_raw());
+        }
+    }
+
+    #[test]
     fn private_files_are_closed_to_others() {
         let temporary = tempfile::tempdir().unwrap();
         let path = temporary.path().join("secret");
@@ -239,7 +289,8 @@ mod tests {
 
     #[test]
     fn a_closed_folder_on_the_way_is_found() {
-        let temporary = tempfile::tempdir().unwrap(); // made 0700
+        let temporary = tempfile::tempdir().unwrap();
+        fs::set_permissions(temporary.path(), Permissions::from_mode(0o700)).unwrap();
         let inner = temporary.path().join("inner");
         fs::create_dir(&inner).unwrap();
         assert_eq!(closed_ancestor(&inner), Some(temporary.path().to_owned()));

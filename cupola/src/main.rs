@@ -11,6 +11,7 @@ mod credentials;
 mod data_folder;
 mod identity;
 mod plan;
+mod role_log;
 mod role_process;
 mod roles;
 mod sample;

@@ -15,6 +15,7 @@ use toml::{Table, Value};
 
 use crate::data_folder::{DataFolder, closed_ancestor, write_private};
 use crate::identity::Identity;
+use crate::role_log::RoleLog;
 use crate::role_process::RoleProcess;
 use crate::sockets::HeldSocket;
 
@@ -162,7 +163,7 @@ impl Plan {
             role: plan.role,
             executable: plan.executable.clone(),
             config: plan.config.clone(),
-            log: plan.log.clone(),
+            log: RoleLog::new(plan.log.clone()),
             working_folder: plan.folder.clone(),
             user: plan.user,
             sockets: plan.sockets.clone(),

@@ -1,9 +1,8 @@
 //! One role's process: started, watched, started again, stopped.
 
-use std::fs::{File, OpenOptions};
 use std::os::fd::AsFd as _;
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,6 +21,7 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::role_log::RoleLog;
 use crate::sockets::HeldSocket;
 use crate::status::{RoleHealth, now_seconds};
 
@@ -31,10 +31,10 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// How often health is asked for until the role is healthy, and then.
 const PROBE_WHILE_STARTING: Duration = Duration::from_millis(10);
+/// While it starts, the pause between questions is this part of the time that it already takes.
+const PROBE_PART: u32 = 50;
 const PROBE_WHEN_HEALTHY: Duration = Duration::from_secs(1);
 const PROBE_WITHIN: Duration = Duration::from_secs(1);
-/// A log file that is larger than this at a start is moved aside first.
-const LOG_KEPT_BYTES: u64 = 16 * 1024 * 1024;
 
 /// How to run one role.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ pub(crate) struct RoleProcess {
     pub(crate) role: Role,
     pub(crate) executable: PathBuf,
     pub(crate) config: PathBuf,
-    pub(crate) log: PathBuf,
+    pub(crate) log: RoleLog,
     pub(crate) working_folder: PathBuf,
     pub(crate) user: Option<(Uid, Gid)>,
     pub(crate) sockets: Vec<Arc<HeldSocket>>,
@@ -102,6 +102,7 @@ impl RoleProcess {
                     let ended = tokio::select! {
                         ended = child.wait() => Some(ended),
                         () = self.watch_health(&changes) => None,
+                        () = self.log.keep_bounded() => None,
                         () = stop.cancelled() => None,
                     };
                     let Some(ended) = ended else {
@@ -110,8 +111,7 @@ impl RoleProcess {
                     };
                     match ended {
                         Ok(status) if status.code() == Some(i32::from(EX_CONFIG)) => {
-                            let detail =
-                                format!("it refuses its config: see {}", self.log.display());
+                            let detail = format!("refuses its config: {}", self.log.last_words());
                             tell(What::GaveUp { detail }).await;
                             stop.cancelled().await;
                             break;
@@ -137,7 +137,7 @@ impl RoleProcess {
     }
 
     fn start(&self) -> anyhow::Result<Child> {
-        let log = open_log(&self.log)?;
+        let log = self.log.open()?;
         let mut command = Command::new(&self.executable);
         command
             .arg(self.role.as_str())
@@ -148,7 +148,7 @@ impl RoleProcess {
             .stdout(log.try_clone()?)
             .stderr(log)
             .env_clear()
-            .envs(inherited_environment())
+            .envs(inherited_environment(self.role))
             .env("CUPOLA_SUPERVISOR_PID", std::process::id().to_string())
             .process_group(0);
         if let Some((uid, gid)) = self.user {
@@ -178,16 +178,19 @@ impl RoleProcess {
         let Some(status) = self.sockets.iter().find(|socket| socket.name == "status") else {
             return std::future::pending().await;
         };
+        let begun = Instant::now();
         let mut last = (RoleHealth::Starting, None);
         loop {
-            let now = match timeout(PROBE_WITHIN, probe(status)).await {
+            let asked = timeout(PROBE_WITHIN, probe(status)).await;
+            // A role that was never healthy is starting, whatever it says.
+            let unhealthy = match last.0 {
+                RoleHealth::Starting => RoleHealth::Starting,
+                _ => RoleHealth::Failing,
+            };
+            let now = match asked {
                 Ok(Ok(())) => (RoleHealth::Healthy, None),
-                _ if last.0 == RoleHealth::Starting => last.clone(),
-                Ok(Err(error)) => (RoleHealth::Failing, Some(format!("{error:#}"))),
-                Err(_) => (
-                    RoleHealth::Failing,
-                    Some("/healthz does not answer".to_owned()),
-                ),
+                Ok(Err(error)) => (unhealthy, Some(format!("{error:#}"))),
+                Err(_) => (unhealthy, Some("/healthz does not answer".to_owned())),
             };
             if now != last {
                 last.clone_from(&now);
@@ -202,13 +205,13 @@ impl RoleProcess {
                     })
                     .await;
             }
-            let starting = last.0 == RoleHealth::Starting;
-            sleep(if starting {
-                PROBE_WHILE_STARTING
-            } else {
-                PROBE_WHEN_HEALTHY
-            })
-            .await;
+            let pause = match last.0 {
+                RoleHealth::Starting => {
+                    (begun.elapsed() / PROBE_PART).clamp(PROBE_WHILE_STARTING, PROBE_WHEN_HEALTHY)
+                }
+                _ => PROBE_WHEN_HEALTHY,
+            };
+            sleep(pause).await;
         }
     }
 
@@ -245,21 +248,25 @@ async fn probe(status: &HeldSocket) -> anyhow::Result<()> {
     anyhow::bail!("{}", body.trim().replace('\n', "; "))
 }
 
-/// What a role gets of the supervisor's environment: enough to find programs, nothing secret.
-fn inherited_environment() -> impl Iterator<Item = (String, String)> {
-    const KEPT: [&str; 6] = ["PATH", "LANG", "LC_ALL", "TZ", "RUST_BACKTRACE", "TMPDIR"];
-    std::env::vars().filter(|(name, _)| KEPT.contains(&name.as_str()) || name.contains("__"))
+/// What a role gets of the supervisor's environment: enough to find programs, the settings that are
+/// for it, nothing secret.
+fn inherited_environment(role: Role) -> impl Iterator<Item = (String, String)> {
+    std::env::vars().filter(move |(name, _)| is_inherited(name, role))
 }
 
-fn open_log(path: &Path) -> anyhow::Result<File> {
-    if std::fs::metadata(path).is_ok_and(|m| m.len() > LOG_KEPT_BYTES) {
-        std::fs::rename(path, path.with_extension("log.1"))?;
+fn is_inherited(name: &str, role: Role) -> bool {
+    const KEPT: [&str; 6] = ["PATH", "LANG", "LC_ALL", "TZ", "RUST_BACKTRACE", "TMPDIR"];
+    let setting = name
+        .strip_prefix("CUPOLA_")
+        .and_then(|setting| setting.split_once("__"));
+    match setting {
+        // A section that no role has must be complained of, so it is passed on.
+        Some((section, _)) => match section.to_ascii_lowercase().parse::<Role>() {
+            Ok(whose) => whose == role,
+            Err(_) => true,
+        },
+        None => KEPT.contains(&name),
     }
-    OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(path)
-        .with_context(|| format!("cannot open {}", path.display()))
 }
 
 fn describe(status: ExitStatus) -> String {
@@ -267,5 +274,20 @@ fn describe(status: ExitStatus) -> String {
         (Some(code), _) => format!("ended with status {code}"),
         (None, Some(signal)) => format!("killed by signal {signal}"),
         (None, None) => "ended".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_role_gets_its_own_settings_and_no_others_secrets() {
+        let of = |name: &str| is_inherited(name, Role::Dea);
+        assert!(of("PATH") && of("CUPOLA_DEA__MEMORY_MB") && of("CUPOLA_LOG__FILTER"));
+        assert!(of("CUPOLA_DAE__MEMORY_MB"), "so that the mistake is told");
+        assert!(!of("CUPOLA_UAA__ADMIN__PASSWORD") && !of("AWS__SECRET") && !of("HOME"));
+        // In the file of a role other than the bus, [bus] says how to reach it.
+        assert!(!of("CUPOLA_BUS__LISTEN") && is_inherited("CUPOLA_BUS__LISTEN", Role::Bus));
     }
 }

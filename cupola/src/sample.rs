@@ -39,7 +39,7 @@ async fn push_unless_there(
         .context("the folder has no name")?;
     let cup = Cup::beside_this_program(app, folder)?;
     cup.run(&["api", api]).await?;
-    cup.run(&["auth", ADMIN, password]).await?;
+    cup.log_in(password).await?;
     cup.run(&["target", "-o", "cupola", "-s", "dev"]).await?;
     if cup.run(&["app", name, "--guid"]).await.is_err() {
         say(&format!("pushing the sample app from {}", app.display()));
@@ -75,8 +75,23 @@ impl Cup {
 
     /// Runs a command; gives what it printed, or fails with it.
     async fn run(&self, args: &[&str]) -> anyhow::Result<String> {
+        self.run_with(args, &[]).await
+    }
+
+    /// Every user of the machine can read a process's arguments; not so its environment.
+    async fn log_in(&self, password: &str) -> anyhow::Result<String> {
+        let who = [("CUP_USERNAME", ADMIN), ("CUP_PASSWORD", password)];
+        self.run_with(&["auth"], &who).await
+    }
+
+    async fn run_with(
+        &self,
+        args: &[&str],
+        environment: &[(&str, &str)],
+    ) -> anyhow::Result<String> {
         let output = Command::new(&self.program)
             .args(args)
+            .envs(environment.iter().copied())
             .current_dir(&self.app)
             .env("CUP_HOME", &self.home)
             .stdin(Stdio::null())

@@ -58,7 +58,19 @@ pub(crate) fn open(
                     advice(socket.flag)
                 ))),
             },
-            (None, Some(address)) => listen(*address).or_else(|_| listen(anywhere()))?,
+            (None, Some(address)) => match listen(*address) {
+                Ok(listener) => listener,
+                Err(error) => {
+                    let moved = listen(anywhere())?;
+                    if socket.flag.is_some() {
+                        tracing::warn!(
+                            "{} moves away from {address}, where it was last time: {error}",
+                            socket.role
+                        );
+                    }
+                    moved
+                }
+            },
             (None, None) => listen(anywhere())?,
         };
         let address = listener

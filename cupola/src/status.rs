@@ -74,13 +74,26 @@ impl Report {
         })
     }
 
-    /// Writes the report whole or not at all. It holds no secret.
-    pub(crate) fn write(&self, folder: &DataFolder) -> anyhow::Result<()> {
+    /// Writes the report whole or not at all. It holds no secret. The platform runs on without it,
+    /// for example when the disk is full.
+    pub(crate) fn keep(&self, folder: &DataFolder) {
         let path = folder.status_file();
         let temporary = path.with_extension("new");
-        fs::write(&temporary, serde_json::to_vec_pretty(self)?)
-            .and_then(|()| fs::rename(&temporary, &path))
-            .with_context(|| format!("cannot write {}", path.display()))
+        let written = serde_json::to_vec_pretty(self)
+            .map_err(std::io::Error::from)
+            .and_then(|text| fs::write(&temporary, text))
+            .and_then(|()| fs::rename(&temporary, &path));
+        if let Err(error) = written {
+            tracing::warn!("cannot write {}: {error}", path.display());
+        }
+    }
+
+    /// Nothing runs any more.
+    pub(crate) fn all_down(&mut self) {
+        for role in &mut self.roles {
+            role.pid = None;
+            role.health = RoleHealth::Down;
+        }
     }
 }
 
@@ -105,7 +118,7 @@ impl RoleReport {
             .map(|(name, address)| format!("{name} {address}"))
             .collect();
         let health = match (&self.detail, self.health) {
-            (Some(detail), RoleHealth::Failing | RoleHealth::Down) => {
+            (Some(detail), RoleHealth::Starting | RoleHealth::Failing | RoleHealth::Down) => {
                 format!("{}: {detail}", self.health.as_str())
             }
             _ => self.health.as_str().to_owned(),

@@ -1,8 +1,9 @@
 //! `cupola up`: all roles, each its own process, until told to stop.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use cupola_component::{LogConfig, shutdown_on_signals, start_logging};
@@ -10,6 +11,7 @@ use cupola_types::Role;
 use nix::unistd::Uid;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{Unusable, UpArgs};
@@ -34,6 +36,10 @@ const STOP_ORDER: [&[Role]; 4] = [
     ],
     &[Role::Bus],
 ];
+
+/// How often roles are looked at that are not healthy yet, and after how long that is told.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+const LATE_AFTER: Duration = Duration::from_secs(15);
 
 /// Changes that wait for the supervisor's attention.
 const CHANGES: usize = 256;
@@ -120,22 +126,31 @@ impl Platform {
             supervised.insert(role, Supervised { task, stop });
         }
         drop(changes);
-        report.write(&self.folder)?;
+        report.keep(&self.folder);
 
         let mut announced = false;
+        let mut late = Late::default();
+        let mut look = interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let change = tokio::select! {
                 () = shutdown.cancelled() => break,
                 change = heard.recv() => change,
+                _ = look.tick() => {
+                    late.tell(&report, |role| self.folder.log_file(role));
+                    continue;
+                }
             };
             let Some(change) = change else { break };
             note(&mut report, &change, announced);
-            report.write(&self.folder)?;
+            report.keep(&self.folder);
             if let What::GaveUp { detail } = &change.what
                 && !announced
             {
                 let role = change.role;
                 stop_all(&mut supervised, &mut heard).await;
+                report.all_down();
+                report.keep(&self.folder);
                 bail!(Unusable(format!("{role} cannot start: {detail}")));
             }
             if !announced && report.roles.iter().all(|r| r.health == RoleHealth::Healthy) {
@@ -154,11 +169,8 @@ impl Platform {
         }
         say("stopping");
         stop_all(&mut supervised, &mut heard).await;
-        for role in &mut report.roles {
-            role.pid = None;
-            role.health = RoleHealth::Down;
-        }
-        report.write(&self.folder)?;
+        report.all_down();
+        report.keep(&self.folder);
         say("stopped");
         Ok(())
     }
@@ -199,6 +211,31 @@ impl Platform {
         say(&format!("  API     cup api {}", report.api));
         say(&format!("  log in  {login}"));
         say(&format!("  apps    {}", self.plan.app_url("<app>")));
+    }
+}
+
+/// Roles that were told to be late with becoming healthy, by the pid that is.
+#[derive(Debug, Default)]
+struct Late {
+    told: BTreeMap<Role, u32>,
+}
+
+impl Late {
+    /// Tells, once for each process, which role is not healthy yet, why, and where to look.
+    fn tell(&mut self, report: &Report, log: impl Fn(Role) -> PathBuf) {
+        for role in &report.roles {
+            let Some(pid) = role.pid else { continue };
+            let is_late = role.health == RoleHealth::Starting && role.uptime() >= LATE_AFTER;
+            if is_late && self.told.insert(role.role, pid) != Some(pid) {
+                let why = role.detail.as_deref().unwrap_or("/healthz does not answer");
+                say(&format!(
+                    "{} is not healthy after {} s: {why}; see {}",
+                    role.role,
+                    role.uptime().as_secs(),
+                    log(role.role).display()
+                ));
+            }
+        }
     }
 }
 
@@ -260,10 +297,7 @@ fn note(report: &mut Report, change: &Change, announced: bool) {
     }
 }
 
-#[expect(
-    clippy::print_stdout,
-    reason = "this is what `up` tells the person who started it"
-)]
+/// Tells the person who started the platform. When nobody reads it any more, the platform runs on.
 pub(crate) fn say(line: &str) {
-    println!("{line}");
+    let _ = writeln!(std::io::stdout(), "{line}");
 }

@@ -301,7 +301,7 @@ mod tests {
     fn a_domain_must_be_one() {
         for bad in ["", "nodots", "a..b", "-a.b", "a b.c", "http://a.b"] {
             assert!(
-                load("", &["--domain", bad]).is_err(),
+                load("", &[&format!("--domain={bad}")]).is_err(),
                 "{bad:?} was accepted"
             );
         }
