@@ -26,6 +26,9 @@ pub(crate) enum Command {
     Status(StatusArgs),
     /// Print api=, user=, password= and domain= for scripts
     Credentials(DataArgs),
+    /// Check the settings
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Print a nats-server configuration with this platform's identities and permissions
     BusConfig(BusConfigArgs),
     #[command(flatten)]
@@ -81,6 +84,21 @@ pub(crate) struct StatusArgs {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Print what each role would read, secrets masked; ends with status 64 when something is wrong
+    Check(ConfigCheckArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ConfigCheckArgs {
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+    /// Settings of the platform and of its roles [default: cupola.toml in the data folder, if any]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]

@@ -54,6 +54,15 @@ impl DataFolder {
         Ok(folder)
     }
 
+    /// The folder at `path`, be it there or not; only for looking.
+    pub(crate) fn at(path: &Path) -> anyhow::Result<Self> {
+        let root = path
+            .canonicalize()
+            .or_else(|_| std::path::absolute(path))
+            .with_context(|| format!("cannot resolve {}", path.display()))?;
+        Ok(Self { root })
+    }
+
     /// The folder at `path`, which a platform was started on before.
     pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
         if !path.join("platform.json").exists() {

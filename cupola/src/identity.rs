@@ -80,7 +80,8 @@ impl Identity {
         )
     }
 
-    fn generate() -> anyhow::Result<Self> {
+    /// A new identity that is in no folder.
+    pub(crate) fn generate() -> anyhow::Result<Self> {
         let mut roles = BTreeMap::new();
         for role in Role::ALL {
             let nkey_seed = KeyPair::new_user()

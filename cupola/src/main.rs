@@ -7,6 +7,7 @@
 
 mod args;
 mod bus_config;
+mod config_check;
 mod credentials;
 mod data_folder;
 mod identity;
@@ -23,13 +24,14 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use args::{Args, Command};
+use args::{Args, Command, ConfigCommand};
 
 fn main() -> ExitCode {
     match Args::parse().command {
         Command::Up(up) => finish(supervisor::up(*up)),
         Command::Status(status) => finish(status::show(&status)),
         Command::Credentials(data) => finish(credentials::show(&data)),
+        Command::Config(ConfigCommand::Check(check)) => finish(config_check::show(check)),
         Command::BusConfig(bus) => finish(bus_config::show(&bus)),
         Command::Role(role) => roles::run(role),
     }

@@ -57,12 +57,13 @@ pub(crate) struct Addresses {
 }
 
 impl Addresses {
-    fn from_sockets(sockets: &[HeldSocket], settings: &Settings) -> anyhow::Result<Self> {
+    /// From what is known of the sockets.
+    pub(crate) fn new(
+        settings: &Settings,
+        socket: impl Fn(Role, &str) -> Option<SocketAddr>,
+    ) -> anyhow::Result<Self> {
         let of = |role: Role, name: &str| {
-            let socket = sockets.iter().find(|s| s.role == role && s.name == name);
-            socket
-                .map(|s| s.address)
-                .with_context(|| format!("no socket {name} for {role}"))
+            socket(role, name).with_context(|| format!("no socket {name} for {role}"))
         };
         let bus_url = match &settings.bus_url {
             Some(url) => url.clone(),
@@ -113,7 +114,10 @@ impl Plan {
     ) -> anyhow::Result<Self> {
         let executable =
             std::env::current_exe().context("cannot tell which file this program is")?;
-        let addresses = Addresses::from_sockets(&sockets, settings)?;
+        let addresses = Addresses::new(settings, |role, name| {
+            let socket = sockets.iter().find(|s| s.role == role && s.name == name);
+            socket.map(|s| s.address)
+        })?;
         let sockets: Vec<Arc<HeldSocket>> = sockets.into_iter().map(Arc::new).collect();
         let unprivileged = can_drop_privileges(settings, folder.root(), &executable);
         let mut processes = Vec::new();
@@ -123,10 +127,7 @@ impl Plan {
                 (Uid::from_raw(id), Gid::from_raw(id))
             });
             folder.prepare_role(role, user)?;
-            let mut config = sections::role_config(role, settings, identity, folder, &addresses)?;
-            if let Some(overlay) = settings.section(role) {
-                merge(&mut config, role.as_str(), overlay);
-            }
+            let config = role_config(role, settings, identity, folder, &addresses)?;
             let config_file = folder.config_file(role);
             write_private(&config_file, toml::to_string(&config)?.as_bytes(), user)?;
             processes.push(ProcessPlan {
@@ -191,6 +192,21 @@ impl Plan {
             port => format!("http://{host}.{}:{port}", self.domain),
         }
     }
+}
+
+/// What `role` reads: what is generated, and the operator's settings over it.
+pub(crate) fn role_config(
+    role: Role,
+    settings: &Settings,
+    identity: &Identity,
+    folder: &DataFolder,
+    addresses: &Addresses,
+) -> anyhow::Result<Table> {
+    let mut config = sections::role_config(role, settings, identity, folder, addresses)?;
+    if let Some(overlay) = settings.section(role) {
+        merge(&mut config, role.as_str(), overlay);
+    }
+    Ok(config)
 }
 
 /// Whether roles can run as users of their own. When folders on the way are closed to others they

@@ -250,7 +250,7 @@ async fn probe(status: &HeldSocket) -> anyhow::Result<()> {
 
 /// What a role gets of the supervisor's environment: enough to find programs, the settings that are
 /// for it, nothing secret.
-fn inherited_environment(role: Role) -> impl Iterator<Item = (String, String)> {
+pub(crate) fn inherited_environment(role: Role) -> impl Iterator<Item = (String, String)> {
     std::env::vars().filter(move |(name, _)| is_inherited(name, role))
 }
 

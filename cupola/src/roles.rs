@@ -2,14 +2,19 @@
 
 mod bus;
 
+use std::path::Path;
 use std::process::ExitCode;
 
+use cupola_component::{ConfigError, RoleConfig};
 use cupola_types::Role;
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 use nix::unistd::getppid;
+use serde::de::DeserializeOwned;
+use toml::Table;
 
 use crate::args::RoleCommand;
+use crate::role_process::inherited_environment;
 
 /// Runs the role until it is told to stop.
 pub(crate) fn run(command: RoleCommand) -> ExitCode {
@@ -78,6 +83,31 @@ pub(crate) fn run(command: RoleCommand) -> ExitCode {
                     .await
             },
         ),
+    }
+}
+
+/// What `role` reads when `table` is its config file, with the environment on top.
+///
+/// # Errors
+/// What the role would complain of at its start.
+pub(crate) fn read_config(role: Role, table: Table, named: &Path) -> Result<Table, ConfigError> {
+    fn of<C: DeserializeOwned>(
+        role: Role,
+        table: Table,
+        named: &Path,
+    ) -> Result<Table, ConfigError> {
+        let environment = inherited_environment(role);
+        RoleConfig::<C>::of(table, named, role, environment).map(|(_, merged)| merged)
+    }
+    match role {
+        Role::Bus => of::<cupola_bus::Config>(role, table, named),
+        Role::Uaa => of::<cupola_uaa::Config>(role, table, named),
+        Role::Loggregator => of::<cupola_loggregator::Config>(role, table, named),
+        Role::CloudController => of::<cupola_cloud_controller::Config>(role, table, named),
+        Role::Stager => of::<cupola_stager::Config>(role, table, named),
+        Role::Dea => of::<cupola_dea::Config>(role, table, named),
+        Role::Router => of::<cupola_router::Config>(role, table, named),
+        Role::HealthManager => of::<cupola_health_manager::Config>(role, table, named),
     }
 }
 

@@ -34,7 +34,8 @@ pub(crate) struct Wanted {
 }
 
 impl Wanted {
-    fn key(&self) -> String {
+    /// The name under which the address is remembered.
+    pub(crate) fn key(&self) -> String {
         format!("{}.{}", self.role, self.name)
     }
 }

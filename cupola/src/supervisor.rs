@@ -151,7 +151,7 @@ impl Platform {
                 stop_all(&mut supervised, &mut heard).await;
                 report.all_down();
                 report.keep(&self.folder);
-                bail!(Unusable(format!("{role} cannot start: {detail}")));
+                bail!(Unusable(format!("{role} {detail}")));
             }
             if !announced && report.roles.iter().all(|r| r.health == RoleHealth::Healthy) {
                 announced = true;
