@@ -8,7 +8,7 @@ use cupola_types::InstanceIndex;
 use crate::controller::Controller;
 use crate::error::Fail;
 use crate::model::app::{self, App};
-use crate::model::order::Order;
+use crate::model::order::{self, Order};
 
 /// Whether a missing instance shall be started.
 fn may_start(app: &App, proposal: &StartProposal) -> bool {
@@ -31,18 +31,15 @@ fn may_stop(app: Option<&App>, proposal: &StopProposal) -> bool {
 
 /// An instance is said to be missing.
 pub(super) async fn start(controller: &Controller, proposal: StartProposal) -> Result<(), Fail> {
-    if controller
-        .dispatcher
-        .busy
-        .lock()
-        .contains(proposal.droplet.as_str())
-    {
-        // What is being carried out may be this very start; if it was not, it is proposed again.
-        return Ok(());
-    }
     let index: InstanceIndex = proposal.instance_index;
+    let this = controller.clone();
     let accepted = controller
         .decide(move |c, orders| {
+            let open = order::of_subject(c, proposal.droplet.as_str())?;
+            let is_to_start = |row| this.dispatcher.is_to_start(row, &proposal.version, index);
+            if open.iter().any(is_to_start) {
+                return Ok(None);
+            }
             let app = app::find(c, proposal.droplet.as_str())?;
             let Some(app) = app.filter(|app| may_start(app, &proposal)) else {
                 return Ok(None);

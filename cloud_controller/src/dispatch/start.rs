@@ -18,6 +18,7 @@ use super::work::interrupted;
 use crate::controller::Controller;
 use crate::error::chain;
 use crate::model::app;
+use crate::model::order::OrderRow;
 
 /// The controller stops, or something it needs is away: the order stays.
 #[derive(Debug)]
@@ -36,15 +37,17 @@ pub(super) async fn instances(
     app: &AppGuid,
     version: &AppVersion,
     indices: &[InstanceIndex],
-    resumed: bool,
+    row: &OrderRow,
 ) -> Result<(), Interrupted> {
     let Some(order) = wanted(controller, app, version).await? else {
         return Ok(());
     };
-    let (order, count) = order;
+    let (order, count) = (&order.0, order.1);
     let deadline = Instant::now() + LOOK_FOR;
+    // Whoever wrote the order may have died half-way: what runs already is not started twice.
+    let resumed = row.created_at < controller.since;
     let there = if resumed {
-        running(controller, &order, indices).await
+        running(controller, order, indices).await
     } else {
         BTreeSet::new()
     };
@@ -53,17 +56,22 @@ pub(super) async fn instances(
         .copied()
         .filter(|index| index.0 < count && !there.contains(index))
         .collect();
+    let placing = &controller.dispatcher.placing;
+    placing
+        .lock()
+        .insert(row.id, wanted_now.iter().copied().collect());
     let starts: Vec<_> = wanted_now
         .into_iter()
-        .map(|index| {
-            one(
-                controller,
-                StartInstance {
-                    index,
-                    ..order.clone()
-                },
-                deadline,
-            )
+        .map(|index| async move {
+            let order = StartInstance {
+                index,
+                ..order.clone()
+            };
+            let outcome = one(controller, order, deadline).await;
+            if let Some(left) = placing.lock().get_mut(&row.id) {
+                left.remove(&index);
+            }
+            outcome
         })
         .collect();
     let outcomes: Vec<Result<Option<InstanceGuid>, Interrupted>> = stream::iter(starts)

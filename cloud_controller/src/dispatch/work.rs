@@ -68,7 +68,13 @@ async fn round(controller: &Controller, adopt: bool) -> Result<(), Fail> {
         }
         let controller = controller.clone();
         controller.tasks.clone().spawn(async move {
+            let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
             carry_out_all(&controller, &app, rows).await;
+            controller
+                .dispatcher
+                .placing
+                .lock()
+                .retain(|id, _| !ids.contains(id));
             controller.dispatcher.busy.lock().remove(&app);
             controller.dispatcher.nudge();
         });
@@ -131,9 +137,7 @@ async fn carry_out(controller: &Controller, guid: &str, row: &OrderRow) -> Resul
         }
         Order::Start { version, indices } => {
             tell_updated(controller, &droplet).await?;
-            // Whoever wrote it may have died half-way: what runs already is not started twice.
-            let resumed = row.created_at < controller.since;
-            start::instances(controller, &droplet, version, indices, resumed).await
+            start::instances(controller, &droplet, version, indices, row).await
         }
         Order::Stop {
             version,

@@ -85,6 +85,15 @@ pub(crate) fn of_owner(c: &mut Conn, owner: &str, most: i64) -> QueryResult<Vec<
         .load(c))
 }
 
+/// The orders about an app that have not been carried out, whoever has to.
+pub(crate) fn of_subject(c: &mut Conn, app_guid: &str) -> QueryResult<Vec<OrderRow>> {
+    sql!(c, c => orders::table
+        .filter(orders::subject.eq(app_guid))
+        .order(orders::id)
+        .select(OrderRow::as_select())
+        .load(c))
+}
+
 /// Takes over what other controllers have left lying.
 pub(crate) fn adopt(c: &mut Conn, owner: &str) -> QueryResult<usize> {
     let at = now();

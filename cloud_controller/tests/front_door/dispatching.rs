@@ -123,7 +123,7 @@ pub(crate) async fn what_was_done_of_an_order_is_not_done_again() {
     until("the room to be used up", || dea.indices().len() == 2).await;
     cloud.restart().await;
     let other = Dea::start(&cloud.bus, "d2", 1024).await;
-    until("the last instance", || other.running().len() == 1).await;
+    until("the last instance", || !other.running().is_empty()).await;
     let mut all = [dea.indices(), other.indices()].concat();
     all.sort_unstable();
     assert_eq!(all, [0, 1, 2]);

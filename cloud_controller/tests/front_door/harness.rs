@@ -6,7 +6,9 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use cupola_cloud_controller::{Config, MIGRATIONS, Room, build};
-use cupola_component::{Bus, BusConfig, Deps, Health, Listeners, Metrics};
+use cupola_component::{
+    Bus, BusConfig, Deps, Health, Listeners, LogConfig, Metrics, start_logging,
+};
 use cupola_db::testkit::PostgresServer;
 use cupola_http::TokenVerifier;
 use cupola_http::bearer::{Policy, SigningKey};
@@ -99,6 +101,11 @@ impl Cloud {
 
     /// A controller on an empty folder, with these sections on top of the usual configuration.
     pub(crate) async fn start_with(sections: Value) -> Self {
+        // Shown when the test fails.
+        start_logging(&LogConfig {
+            filter: Some("info,cupola_cloud_controller=debug".into()),
+            ..LogConfig::default()
+        });
         let broker_config = cupola_bus::Config {
             workers: Some(1),
             ..cupola_bus::Config::default()

@@ -56,8 +56,13 @@ impl Dea {
             loop {
                 tokio::select! {
                     Some(asked) = starts.next() => {
-                        let answer = own.take(&asked.question);
+                        let order = asked.question.clone();
+                        let answer = own.judge(&order);
                         let _ = asked.answer(&answer).await;
+                        // It runs once the controller has been told that it will.
+                        if let StartAnswer::Accepted { instance } = answer {
+                            own.state.lock().unwrap().running.insert(instance, order);
+                        }
                     }
                     Some(asked) = finds.next() => {
                         for found in own.find(&asked.question) {
@@ -101,7 +106,7 @@ impl Dea {
         self.state.lock().unwrap().refuses = Some(why);
     }
 
-    fn take(&self, order: &StartInstance) -> StartAnswer {
+    fn judge(&self, order: &StartInstance) -> StartAnswer {
         let mut state = self.state.lock().unwrap();
         state.orders.push(order.clone());
         if let Some(reason) = state.refuses {
@@ -115,9 +120,9 @@ impl Dea {
             let (reason, detail) = (Refusal::NoMemory, "full".into());
             return StartAnswer::Refused { reason, detail };
         }
-        let instance = InstanceGuid::generate();
-        state.running.insert(instance.clone(), order.clone());
-        StartAnswer::Accepted { instance }
+        StartAnswer::Accepted {
+            instance: InstanceGuid::generate(),
+        }
     }
 
     fn stop(&self, filter: InstanceFilter) {
