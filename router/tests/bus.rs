@@ -16,7 +16,7 @@ use cupola_messages::router::{self, Registration};
 use cupola_messages::{Nothing, Topic};
 use cupola_router::{Config, build};
 use cupola_testkit::NatsServer;
-use cupola_testkit::room::{broker, connect};
+use cupola_testkit::room::{Broker, connect};
 use cupola_types::{AppGuid, ComponentId};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -77,12 +77,8 @@ impl Wire {
     }
 
     fn url(&self) -> String {
-        url(self.listener.local_addr().unwrap())
+        format!("nats://{}", self.listener.local_addr().unwrap())
     }
-}
-
-fn url(address: SocketAddr) -> String {
-    format!("nats://{address}")
 }
 
 // === impl Router ===
@@ -218,7 +214,7 @@ fn play_dea(bus: Bus, registration: Registration, delay: Duration) -> JoinHandle
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_registered_is_routed_until_it_is_unregistered() {
-    routes_what_is_registered(&url(broker().await)).await;
+    routes_what_is_registered(&Broker::start().await.url()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -270,7 +266,7 @@ async fn routes_what_is_registered(url: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_router_that_starts_denies_no_route_that_somebody_still_has() {
-    let url = url(broker().await);
+    let url = Broker::start().await.url();
     let address = app("hello").await;
     let api = registration(app("api").await, "cc", &["api.test"]);
     let _api = play_dea(connect(&url).await, api, Duration::ZERO);
@@ -294,8 +290,8 @@ async fn a_router_that_starts_denies_no_route_that_somebody_still_has() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn while_the_bus_is_away_routes_stay_and_on_its_return_everybody_is_asked() {
-    let address = broker().await;
-    let mut wire = Wire::lay(address).await;
+    let broker = Broker::start().await;
+    let mut wire = Wire::lay(broker.address()).await;
     let config = Config {
         stale_after: Duration::from_secs(2),
         register_every: Duration::from_secs(1),
@@ -303,7 +299,7 @@ async fn while_the_bus_is_away_routes_stay_and_on_its_return_everybody_is_asked(
         ..Config::default()
     };
     let router = Router::start(&wire.url(), config).await;
-    let bus = connect(&url(address)).await;
+    let bus = broker.connect().await;
     let mut starts = bus.subscribe(&router::START).await.unwrap();
     let message = registration(app("hello").await, "i-1", &["a.test"]);
     bus.publish(&router::REGISTER, &message).await.unwrap();
@@ -327,7 +323,7 @@ async fn while_the_bus_is_away_routes_stay_and_on_its_return_everybody_is_asked(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_is_in_the_apps_log_and_in_the_numbers() {
-    let url = url(broker().await);
+    let url = Broker::start().await.url();
     let bus = connect(&url).await;
     let topic: Topic<logs::LogBatch> = logs::app(&AppGuid::new(APP));
     let mut log = bus.subscribe(&topic).await.unwrap();

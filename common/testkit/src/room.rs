@@ -6,7 +6,7 @@ mod role_process;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-pub use bus::{broker, connect};
+pub use bus::{Broker, connect};
 pub use role_process::RoleProcess;
 
 const LOOK_EVERY: Duration = Duration::from_millis(5);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use cupola_messages::router::{REGISTER, RouterStart, START, UNREGISTER};
+use cupola_testkit::room::Broker;
 use cupola_uaa::build;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -13,19 +14,8 @@ const SOON: Duration = Duration::from_secs(10);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_routers_get_the_names_at_start_on_request_and_their_end() {
-    let broker_config = cupola_bus::Config::default();
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("nats://{}", listener.local_addr().unwrap());
-    let listeners = cupola_bus::Listeners {
-        clients: Some(listener),
-        monitor: None,
-    };
-    let broker = cupola_bus::build(broker_config, listeners).await.unwrap();
-    let end = CancellationToken::new();
-    let broker = tokio::spawn(broker.run(end.clone()));
-
-    let router = deps(&url).await.bus;
-    router.wait_connected(SOON).await.unwrap();
+    let mut broker = Broker::start().await;
+    let router = broker.connect().await;
     let mut registered = router.subscribe(&REGISTER).await.unwrap();
     let mut unregistered = router.subscribe(&UNREGISTER).await.unwrap();
     router.flush(SOON).await.unwrap();
@@ -33,7 +23,7 @@ async fn the_routers_get_the_names_at_start_on_request_and_their_end() {
     let folder = tempfile::tempdir().unwrap();
     let mut config = config(folder.path());
     config.domain = Some("house.test".to_owned());
-    let deps = deps(&url).await;
+    let deps = deps(&broker.url()).await;
     let (tasks, bus) = (deps.tasks.clone(), deps.bus.clone());
     let room = build(config, deps).await.unwrap();
     let address = room.address().unwrap();
@@ -63,6 +53,5 @@ async fn the_routers_get_the_names_at_start_on_request_and_their_end() {
     timeout(SOON, tasks.wait()).await.unwrap();
     bus.flush(SOON).await.unwrap();
     timeout(SOON, unregistered.next()).await.unwrap().unwrap();
-    end.cancel();
-    timeout(SOON, broker).await.unwrap().unwrap().unwrap();
+    broker.down().await;
 }
