@@ -1,7 +1,8 @@
 //! Who may do what: roles in organizations and spaces.
 //!
-//! One table of [`Right`]s, one question ([`Actor::require_in_space`] and its kin), and the same
-//! rules as a condition for lists, so that what a list hides a look-up refuses.
+//! Two tables of rights ([`OrgRight`], [`SpaceRight`]), one question
+//! ([`Actor::require_in_space`] and its kin), and the same rules as a condition for lists, so that
+//! what a list hides a look-up refuses.
 
 use cupola_db::Conn;
 use cupola_http::api_error;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::NaiveDateTime;
 use cupola_blobstore::{Blobstore, Bucket};
@@ -95,6 +96,14 @@ impl Controller {
             .await?;
         self.dispatcher.nudge();
         Ok(decided)
+    }
+
+    /// Waits for so long, or until the controller stops.
+    pub(crate) async fn pause(&self, duration: Duration) {
+        tokio::select! {
+            () = self.stopping.cancelled() => {}
+            () = tokio::time::sleep(duration) => {}
+        }
     }
 
     /// Says a line in an app's log stream.

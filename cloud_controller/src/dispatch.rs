@@ -94,6 +94,7 @@ mod tests {
             subject: "app".into(),
             body: Json(order),
             created_at: cupola_db::now(),
+            adopted: false,
         };
         let start = row(Order::Start {
             version: version.clone(),

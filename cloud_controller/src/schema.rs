@@ -212,6 +212,7 @@ diesel::table! {
         owner -> Text,
         claimed_until -> Timestamp,
         created_at -> Timestamp,
+        adopted -> Bool,
     }
 }
 

@@ -45,7 +45,7 @@ pub(super) async fn instances(
     let (order, count) = (&order.0, order.1);
     let deadline = Instant::now() + LOOK_FOR;
     // Whoever wrote the order may have died half-way: what runs already is not started twice.
-    let resumed = row.created_at < controller.since;
+    let resumed = row.adopted || row.created_at < controller.since;
     let there = if resumed {
         running(controller, order, indices).await
     } else {

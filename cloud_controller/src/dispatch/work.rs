@@ -1,6 +1,5 @@
 //! The loop that carries out orders: per app one after the other, several apps at once.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use cupola_blobstore::Bucket;
@@ -16,8 +15,8 @@ use crate::error::{Fail, chain};
 use crate::model::order::{self, Order, OrderRow};
 use crate::model::{app, route};
 
-/// Orders that are read at a time.
-const BATCH: i64 = 500;
+/// Apps that are worked on at the same time.
+const APPS: i64 = 500;
 /// How often to look for orders that nobody was nudged for: another controller's that died.
 const PERIOD: Duration = Duration::from_secs(10);
 /// How long to wait before an order that could not be sent is tried again.
@@ -55,26 +54,19 @@ async fn round(controller: &Controller, adopt: bool) -> Result<(), Fail> {
                 .await?;
         }
     }
-    let rows = controller
-        .read(move |c| Ok(order::of_owner(c, &owner, BATCH)?))
+    let apps = controller
+        .read(move |c| Ok(order::subjects_of(c, &owner, APPS)?))
         .await?;
-    let mut by_app: HashMap<String, Vec<OrderRow>> = HashMap::new();
-    for row in rows {
-        by_app.entry(row.subject.clone()).or_default().push(row);
-    }
-    for (app, rows) in by_app {
+    for app in apps {
         if !controller.dispatcher.busy.lock().insert(app.clone()) {
-            continue; // Its worker looks again when it is done.
+            continue; // Its worker has us look again when it is done.
         }
         let controller = controller.clone();
         controller.tasks.clone().spawn(async move {
-            let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
-            carry_out_all(&controller, &app, rows).await;
-            controller
-                .dispatcher
-                .placing
-                .lock()
-                .retain(|id, _| !ids.contains(id));
+            if let Err(error) = work_on(&controller, &app).await {
+                tracing::warn!(app.guid = app, error = %chain(&error), "cannot read an app's orders");
+                controller.pause(AGAIN).await;
+            }
             controller.dispatcher.busy.lock().remove(&app);
             controller.dispatcher.nudge();
         });
@@ -82,42 +74,72 @@ async fn round(controller: &Controller, adopt: bool) -> Result<(), Fail> {
     Ok(())
 }
 
-async fn carry_out_all(controller: &Controller, app: &str, rows: Vec<OrderRow>) {
+/// Carries out an app's orders. They are read only now, when nobody else works on the app: a list
+/// from before may hold what its last worker has carried out meanwhile.
+async fn work_on(controller: &Controller, app: &str) -> Result<(), Fail> {
+    let (owner, subject) = (controller.owner.clone(), app.to_owned());
+    let rows = controller
+        .read(move |c| Ok(order::of_owner(c, &owner, &subject)?))
+        .await?;
     for row in rows {
-        loop {
-            match carry_out(controller, app, &row).await {
-                Ok(()) => break,
-                Err(Interrupted) => {
-                    let mut connected = controller.bus.connected();
-                    tokio::select! {
-                        () = controller.stopping.cancelled() => return,
-                        _ = connected.changed() => {}
-                        () = tokio::time::sleep(AGAIN) => {}
-                    }
-                }
-            }
-            let (owner, id) = (controller.owner.clone(), row.id);
-            match controller
-                .read(move |c| Ok(order::is_open(c, &owner, id)?))
-                .await
-            {
-                Ok(true) => {}
-                // Somebody else has taken it over meanwhile.
-                Ok(false) => break,
-                Err(error) => tracing::warn!(error = %chain(&error), "cannot look for an order"),
-            }
+        match obey(controller, app, &row).await {
+            Obeyed::Done => remove(controller, row.id).await,
+            Obeyed::TakenOver => {}
+            Obeyed::Stopping => return Ok(()),
         }
-        let id = row.id;
+        controller.dispatcher.placing.lock().remove(&row.id);
+    }
+    Ok(())
+}
+
+/// What became of an order.
+enum Obeyed {
+    Done,
+    /// Another controller has it now.
+    TakenOver,
+    /// The controller stops; the order stays.
+    Stopping,
+}
+
+async fn obey(controller: &Controller, app: &str, row: &OrderRow) -> Obeyed {
+    while let Err(Interrupted) = carry_out(controller, app, row).await {
+        let mut connected = controller.bus.connected();
+        tokio::select! {
+            _ = connected.changed() => {}
+            () = controller.pause(AGAIN) => {}
+        }
+        if controller.stopping.is_cancelled() {
+            return Obeyed::Stopping;
+        }
+        let (owner, id) = (controller.owner.clone(), row.id);
+        match controller
+            .read(move |c| Ok(order::is_open(c, &owner, id)?))
+            .await
+        {
+            Ok(true) => {}
+            Ok(false) => return Obeyed::TakenOver,
+            Err(error) => tracing::warn!(error = %chain(&error), "cannot look for an order"),
+        }
+    }
+    Obeyed::Done
+}
+
+/// Removes an order that was carried out, however long the database takes: as long as it is there
+/// it would be carried out again.
+async fn remove(controller: &Controller, id: i64) {
+    while !controller.stopping.is_cancelled() {
         let removed = controller
             .write(move |c| {
                 order::done(c, id)?;
                 Ok(())
             })
             .await;
-        if let Err(error) = removed {
-            // It will be carried out once more, which every order bears.
-            tracing::warn!(error = %chain(&error), "cannot remove an order that is done");
-            return;
+        match removed {
+            Ok(()) => return,
+            Err(error) => {
+                tracing::warn!(error = %chain(&error), "cannot remove an order that is done");
+                controller.pause(AGAIN).await;
+            }
         }
     }
 }

@@ -49,6 +49,8 @@ pub(crate) struct OrderRow {
     pub(crate) subject: String,
     pub(crate) body: Json<Order>,
     pub(crate) created_at: NaiveDateTime,
+    /// Whether it was another controller's first, which may have carried out some of it.
+    pub(crate) adopted: bool,
 }
 
 #[derive(Insertable)]
@@ -75,12 +77,21 @@ pub(crate) fn give(c: &mut Conn, owner: &str, app_guid: &str, order: &Order) -> 
     Ok(())
 }
 
-/// The orders that `owner` has to carry out, oldest first.
-pub(crate) fn of_owner(c: &mut Conn, owner: &str, most: i64) -> QueryResult<Vec<OrderRow>> {
+/// The apps about which `owner` has orders to carry out, up to `most`.
+pub(crate) fn subjects_of(c: &mut Conn, owner: &str, most: i64) -> QueryResult<Vec<String>> {
     sql!(c, c => orders::table
         .filter(orders::owner.eq(owner))
-        .order(orders::id)
+        .select(orders::subject)
+        .distinct()
         .limit(most)
+        .load(c))
+}
+
+/// The orders about an app that `owner` has to carry out, oldest first.
+pub(crate) fn of_owner(c: &mut Conn, owner: &str, app_guid: &str) -> QueryResult<Vec<OrderRow>> {
+    sql!(c, c => orders::table
+        .filter(orders::owner.eq(owner).and(orders::subject.eq(app_guid)))
+        .order(orders::id)
         .select(OrderRow::as_select())
         .load(c))
 }
@@ -101,6 +112,7 @@ pub(crate) fn adopt(c: &mut Conn, owner: &str) -> QueryResult<usize> {
             orders::owner.ne(owner).and(orders::claimed_until.lt(at))))
         .set((
             orders::owner.eq(owner),
+            orders::adopted.eq(true),
             orders::claimed_until.eq(at + Duration::seconds(CLAIM_SECONDS)),
         ))
         .execute(c))

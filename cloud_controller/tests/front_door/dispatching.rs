@@ -67,6 +67,26 @@ pub(crate) async fn stop_start_and_scale_reach_the_dea_at_once() {
     cloud.get(&path).await.refused(404, "AppNotFound");
 }
 
+/// An order that is just being finished when the next one comes must not be carried out again.
+#[tokio::test(flavor = "multi_thread")]
+pub(crate) async fn no_instance_is_started_twice_however_fast_orders_come() {
+    let cloud = Cloud::start().await;
+    let dea = Dea::start(&cloud.bus, "d1", 64_000).await;
+    let app = running(&cloud, &dea, "shop").await;
+    let path = format!("/v2/apps/{app}");
+    for instances in 2..=40 {
+        cloud
+            .put(&path, json!({"instances": instances}))
+            .await
+            .is(201);
+    }
+    let all: Vec<u32> = (0..40).collect();
+    until("all instances", || dea.running().len() >= 40).await;
+    cloud.put(&path, json!({"instances": 39})).await.is(201);
+    dea.runs(&all[..39]).await;
+    assert_eq!(dea.orders().len(), 40);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 pub(crate) async fn the_next_dea_is_asked_when_one_refuses_or_is_silent() {
     let cloud = Cloud::start().await;

@@ -11,6 +11,10 @@ fn dispatching() {
     let server = Rc::new(PostgresServer::start());
     on(
         &server,
+        crate::dispatching::no_instance_is_started_twice_however_fast_orders_come,
+    );
+    on(
+        &server,
         crate::dispatching::stop_start_and_scale_reach_the_dea_at_once,
     );
     on(

@@ -1,6 +1,6 @@
 //! What every role is built on: config, logs, sockets, the bus, health, metrics, shutdown.
 //!
-//! A role's `main` is one call to [`run`]: it reads the role's config file, takes over the sockets
+//! A role's `main` is one call to [`run()`]: it reads the role's config file, takes over the sockets
 //! that a supervisor holds, connects to the bus under the role's own identity, serves `/healthz`,
 //! `/varz` and `/metrics`, builds the room, runs it and stops it cleanly on SIGTERM.
 //!
