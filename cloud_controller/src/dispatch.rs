@@ -91,7 +91,6 @@ mod tests {
         let (zero, one) = (InstanceIndex(0), InstanceIndex(1));
         let row = |order| OrderRow {
             id: 7,
-            subject: "app".into(),
             body: Json(order),
             created_at: cupola_db::now(),
             adopted: false,

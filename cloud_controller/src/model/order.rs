@@ -45,8 +45,6 @@ pub(crate) enum Order {
 #[diesel(table_name = orders)]
 pub(crate) struct OrderRow {
     pub(crate) id: i64,
-    /// The app's guid.
-    pub(crate) subject: String,
     pub(crate) body: Json<Order>,
     pub(crate) created_at: NaiveDateTime,
     /// Whether it was another controller's first, which may have carried out some of it.
