@@ -56,10 +56,15 @@ fn scaling_up_makes_four_distinct_instances_answer_and_down_leaves_one() {
 fn a_crash_is_answered_by_a_restart_and_told_in_the_events() {
     let platform = Platform::start();
     push(&platform, "web", "python-web", &[]);
-    let first = platform.get("web", "/instance").json()["pid"].clone();
+    let first = platform.get("web", "/instance").json()["guid"].clone();
     let _ = platform.try_get("web", "/crash");
-    platform.wait_for("web", "/instance", 200);
-    assert!(!first.is_null());
+    assert!(first.is_string(), "{first}");
+    eventually("another instance answers", Duration::from_secs(30), || {
+        platform.try_get("web", "/instance").is_ok_and(|answer| {
+            let guid = answer.json()["guid"].clone();
+            guid.is_string() && guid != first
+        })
+    });
     eventually("the event is there", Duration::from_secs(10), || {
         platform
             .cup(&["events", "web"])
@@ -190,7 +195,7 @@ fn routes_are_mapped_and_unmapped_while_the_app_runs() {
     platform.wait_for("second", "/", 200);
     let after = platform.get("second", "/instance").json();
     assert_eq!(
-        before["pid"], after["pid"],
+        before["guid"], after["guid"],
         "the instance was not restarted"
     );
     platform

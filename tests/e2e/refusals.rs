@@ -360,7 +360,7 @@ fn a_full_disk_is_told_and_the_neighbour_serves_on() {
     eventually("the reason is told", Duration::from_secs(60), || {
         let events = platform.cup(&["events", "filler"]).stdout;
         let logs = platform.cup(&["logs", "filler", "--recent"]).text();
-        events.contains("disk") || logs.contains("disk quota") || logs.contains("No space left")
+        events.contains("disk quota exceeded") || logs.contains("disk quota exceeded")
     });
     assert_eq!(platform.get("neighbour", "/").status, 200);
 }
