@@ -88,13 +88,12 @@ impl Platform {
         let settings = Settings::load(&args, &folder)?;
         let (mut identity, first_start) = Identity::load_or_create(&folder)?;
         let sockets = {
-            // Opening sockets registers nothing that would outlive this runtime.
+            // The sockets outlive this runtime: they come out of it as plain ones.
             let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_io()
+                .enable_all()
                 .build()?;
-            let _guard = runtime.enter();
             let mut remembered = identity.addresses.clone();
-            let sockets = sockets::open(&settings.sockets(), &mut remembered)?;
+            let sockets = runtime.block_on(sockets::open(&settings.sockets(), &mut remembered))?;
             if remembered != identity.addresses {
                 identity.addresses = remembered;
                 identity.save(&folder)?;
