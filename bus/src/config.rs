@@ -1,6 +1,8 @@
 //! What a broker is told: where to listen, whom to let in, and how much of everything.
 
+mod tls;
 mod units;
+mod websocket;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -9,8 +11,10 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde::Deserialize;
 
+pub use tls::{CertificatePair, HandshakeFirst, ParseTlsError, Tls, TlsVersion};
 pub(crate) use units::unit_power;
 pub use units::{ParseUnitError, parse_duration, parse_size};
+pub use websocket::Websocket;
 
 /// Everything the broker needs to know.
 #[derive(Clone, Debug, Deserialize)]
@@ -30,6 +34,12 @@ pub struct Config {
     pub limits: Limits,
     /// Who may connect and do what. Everybody may do everything when there are no users and no token.
     pub authorization: Authorization,
+    /// How client connections are secured; they are in clear when absent.
+    pub tls: Option<Tls>,
+    /// With `tls`: clients may also come in clear.
+    pub allow_non_tls: bool,
+    /// Where websockets are served; nowhere by default.
+    pub websocket: Option<Websocket>,
 }
 
 /// How much of everything. Sizes are in bytes; text like `1MB` and `2s` is understood.
@@ -147,6 +157,9 @@ impl Default for Config {
             workers: None,
             limits: Limits::default(),
             authorization: Authorization::default(),
+            tls: None,
+            allow_non_tls: false,
+            websocket: None,
         }
     }
 }

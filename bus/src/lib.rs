@@ -35,6 +35,8 @@ mod session;
 pub mod subject;
 pub mod sublist;
 mod subscription;
+#[expect(dead_code, reason = "connections do not use codecs yet")]
+mod wire;
 mod worker;
 
 pub use auth::AuthConfigError;

@@ -103,6 +103,14 @@ pub(super) fn duration<'de, D: Deserializer<'de>>(source: D) -> Result<Duration,
     parse_duration(&String::deserialize(source)?).map_err(de::Error::custom)
 }
 
+pub(super) fn optional_duration<'de, D: Deserializer<'de>>(
+    source: D,
+) -> Result<Option<Duration>, D::Error> {
+    let text = Option::<String>::deserialize(source)?;
+    text.map(|text| parse_duration(&text).map_err(de::Error::custom))
+        .transpose()
+}
+
 /// `true`, `false`, or the two numbers.
 pub(super) fn responses<'de, D: Deserializer<'de>>(
     source: D,
