@@ -1,5 +1,6 @@
 //! What a broker is told: where to listen, whom to let in, and how much of everything.
 
+pub mod accounts;
 mod tls;
 mod units;
 mod websocket;
@@ -40,6 +41,14 @@ pub struct Config {
     pub allow_non_tls: bool,
     /// Where websockets are served; nowhere by default.
     pub websocket: Option<Websocket>,
+    /// Subject spaces of their own, beside the global one.
+    pub accounts: Vec<accounts::Account>,
+    /// What messages of the global account are renamed to on the way in.
+    pub mappings: Vec<accounts::Mapping>,
+    /// The account that sees events of the server; `$SYS` when absent.
+    pub system_account: Option<String>,
+    /// Whose signatures count; accounts and users then come as JWTs.
+    pub operator: Option<accounts::Operator>,
 }
 
 /// How much of everything. Sizes are in bytes; text like `1MB` and `2s` is understood.
@@ -91,24 +100,21 @@ pub struct Authorization {
 }
 
 /// One user, known by an nkey or by name and password.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct User {
     /// Public user nkey (`U…`).
-    #[serde(default)]
     pub nkey: Option<String>,
     /// Name, for those with a password.
-    #[serde(default)]
     pub user: Option<String>,
     /// Password, plain or as a bcrypt hash (`$2a$…`).
-    #[serde(default)]
     pub password: Option<SecretString>,
     /// File that holds the password, in place of it; a final line end is not part of it.
-    #[serde(default)]
     pub password_file: Option<PathBuf>,
     /// What it may do; everything (or the default permissions) when absent.
-    #[serde(default)]
     pub permissions: Option<Permissions>,
+    /// The ways it may come (`STANDARD`, `WEBSOCKET`, …); all when absent.
+    pub connection_types: Option<Vec<String>>,
 }
 
 /// What a user may do.
@@ -160,6 +166,10 @@ impl Default for Config {
             tls: None,
             allow_non_tls: false,
             websocket: None,
+            accounts: Vec::new(),
+            mappings: Vec::new(),
+            system_account: None,
+            operator: None,
         }
     }
 }

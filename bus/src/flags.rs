@@ -161,11 +161,9 @@ impl Flags {
         if self.user.is_some() || self.password.is_some() {
             // As with nats-server, users of the command line replace those of the file.
             authorization.users = vec![User {
-                nkey: None,
                 user: self.user,
                 password: self.password.map(Into::into),
-                password_file: None,
-                permissions: None,
+                ..User::default()
             }];
         }
         keep(&mut authorization.token, self.token.map(Into::into));

@@ -7,7 +7,7 @@ use super::read::Field;
 
 /// Reads the section into the configuration.
 pub(super) fn read(config: &mut Config, map: &Map) -> Result<(), ConfError> {
-    let mut single = blank();
+    let mut single = User::default();
     for entry in map.entries() {
         let field = Field(entry);
         match entry.key.to_ascii_lowercase().as_str() {
@@ -35,18 +35,8 @@ pub(super) fn read(config: &mut Config, map: &Map) -> Result<(), ConfError> {
     Ok(())
 }
 
-fn blank() -> User {
-    User {
-        nkey: None,
-        user: None,
-        password: None,
-        password_file: None,
-        permissions: None,
-    }
-}
-
 fn user(map: &Map) -> Result<User, ConfError> {
-    let mut user = blank();
+    let mut user = User::default();
     for entry in map.entries() {
         let field = Field(entry);
         match entry.key.to_ascii_lowercase().as_str() {
