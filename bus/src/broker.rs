@@ -9,9 +9,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auth::{AuthConfigError, Users};
 use crate::config::{Config, Limits};
-use crate::hub::{Hub, Stats};
+use crate::hub::{Hub, Settings, Stats};
 use crate::monitor;
-use crate::worker::{self, Worker};
+use crate::worker::{self, Door, Worker};
 
 /// More workers than this are only started when asked for.
 const MOST_WORKERS: usize = 8;
@@ -112,13 +112,14 @@ pub async fn build(config: Config, listeners: impl Into<Listeners>) -> Result<Br
         (None, None) => None,
     };
     let address = clients.local_addr().map_err(BuildError::Socket)?;
-    let advertised = config.client_advertise.into_iter().collect();
     let hub = Arc::new(Hub::new(
         config.server_name,
         address,
-        advertised,
-        config.limits,
-        users,
+        Settings {
+            limits: config.limits,
+            users,
+            connect_urls: config.client_advertise.into_iter().collect(),
+        },
     ));
     let count = config.workers.unwrap_or_else(|| {
         std::thread::available_parallelism().map_or(1, |cores| cores.get().min(MOST_WORKERS))
@@ -210,7 +211,7 @@ impl Broker {
             monitor,
         } = self;
         let stop = shutdown.child_token();
-        let accepting = worker::spawn_accept(clients, &workers, &hub, stop.clone());
+        let accepting = worker::spawn_accept(clients, Door::Clients, &workers, &hub, stop.clone());
         let result = {
             let monitoring = monitor::serve(
                 monitor,

@@ -5,19 +5,21 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::task::AtomicWaker;
 use hashbrown::HashTable;
 use parking_lot::{Mutex, MutexGuard};
-use tokio::net::tcp::OwnedWriteHalf;
 
+use crate::account::Account;
+use crate::auth::Identity;
 use crate::hash::Seed;
 use crate::outbound::{ChunkPool, Outbound, Written};
 use crate::permissions::OpenReplies;
 use crate::session::End;
 use crate::subscription::{Admission, Subscription};
+use crate::wire::{CodecError, Decoded, Wire};
 
 /// A socket that has taken nothing for this long is stuck; publishers do not wait for it. Not shorter, as
 /// the system's own buffers are large: one who reads slowly frees them in big steps.
@@ -33,6 +35,34 @@ pub(crate) mod signal {
     pub(crate) const FLUSH: u32 = 2;
     /// End the connection.
     pub(crate) const END: u32 = 4;
+    /// The settings have been replaced: see whether it may stay, and what it may do.
+    pub(crate) const SETTINGS: u32 = 8;
+}
+
+/// What speaks on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A client.
+    Client,
+    /// Another server of the cluster.
+    Route,
+    /// This server itself, which has no socket: what it publishes comes from this one.
+    System,
+}
+
+/// Who a connection is, as far as it has said.
+#[derive(Clone, Debug)]
+pub(crate) struct About {
+    /// The account it belongs to.
+    pub(crate) account: Arc<Account>,
+    /// The user it is, when users are known.
+    pub(crate) identity: Option<Arc<Identity>>,
+    /// What it calls itself.
+    pub(crate) name: Option<String>,
+    /// The language of its library.
+    pub(crate) lang: Option<String>,
+    /// The version of its library.
+    pub(crate) version: Option<String>,
 }
 
 /// A connection, as others see it.
@@ -40,11 +70,13 @@ pub(crate) mod signal {
 pub(crate) struct Client {
     /// Its number.
     pub(crate) id: u64,
+    pub(crate) kind: Kind,
     /// Where it came from.
     pub(crate) peer: SocketAddr,
+    about: Mutex<About>,
     out: Mutex<Outbound>,
     subs: Mutex<Subscriptions>,
-    max_pending: usize,
+    max_pending: AtomicUsize,
     /// Whether own messages come back.
     pub(crate) echo: AtomicBool,
     /// Whether received reply subjects are to be noted in `replies`.
@@ -96,16 +128,26 @@ pub(crate) enum Enrolment {
 impl Client {
     pub(crate) fn new(
         id: u64,
+        kind: Kind,
         peer: SocketAddr,
-        socket: Arc<OwnedWriteHalf>,
+        wire: Option<Arc<Wire>>,
+        account: Arc<Account>,
         max_pending: usize,
     ) -> Self {
         Client {
             id,
+            kind,
             peer,
-            out: Mutex::new(Outbound::new(socket)),
+            about: Mutex::new(About {
+                account,
+                identity: None,
+                name: None,
+                lang: None,
+                version: None,
+            }),
+            out: Mutex::new(Outbound::new(wire)),
             subs: Mutex::default(),
-            max_pending,
+            max_pending: AtomicUsize::new(max_pending),
             echo: AtomicBool::new(true),
             tracks_replies: AtomicBool::new(false),
             replies: Mutex::new(None),
@@ -121,6 +163,16 @@ impl Client {
         self.out.lock()
     }
 
+    /// Who it is. A leaf among the locks, for where speed does not matter.
+    pub(crate) fn about(&self) -> MutexGuard<'_, About> {
+        self.about.lock()
+    }
+
+    /// The account it belongs to.
+    pub(crate) fn account(&self) -> Arc<Account> {
+        Arc::clone(&self.about.lock().account)
+    }
+
     /// Queues one message. `parts` makes its frame, given whether the client understands headers.
     #[inline]
     pub(crate) fn deliver<'a>(
@@ -131,10 +183,11 @@ impl Client {
         pool: &mut ChunkPool,
     ) -> Delivery {
         let mut out = self.out.lock();
-        if out.socket.is_none() {
+        if out.wire.is_none() {
             return Delivery::Refused;
         }
-        if out.pending + size > self.max_pending {
+        let max_pending = self.max_pending.load(Ordering::Relaxed);
+        if out.pending + size > max_pending {
             out.close();
             drop(out);
             self.end(End::SlowConsumerPending);
@@ -150,7 +203,7 @@ impl Client {
         out.messages += 1;
         out.bytes += size as u64;
         let flush = !std::mem::replace(&mut out.dirty, true);
-        let congested = out.pending > self.max_pending / 4 * 3 && is_moving(&out);
+        let congested = out.pending > max_pending / 4 * 3 && is_moving(&out);
         Delivery::Queued {
             flush,
             last,
@@ -161,10 +214,10 @@ impl Client {
     /// Queues a frame that is no message. The caller flushes.
     pub(crate) fn send(&self, frame: &[u8], pool: &mut ChunkPool) {
         let mut out = self.out.lock();
-        if out.socket.is_none() {
+        if out.wire.is_none() {
             return;
         }
-        if out.pending + frame.len() > self.max_pending {
+        if out.pending + frame.len() > self.max_pending.load(Ordering::Relaxed) {
             out.close();
             drop(out);
             self.end(End::SlowConsumerPending);
@@ -176,18 +229,44 @@ impl Client {
     /// Whether it is slow but alive, so that waiting a moment helps.
     pub(crate) fn is_congested(&self) -> bool {
         let out = self.out.lock();
-        out.pending > self.max_pending / 4 * 3 && is_moving(&out)
+        out.pending > self.max_pending.load(Ordering::Relaxed) / 4 * 3 && is_moving(&out)
+    }
+
+    /// Changes how many bytes may wait for it.
+    pub(crate) fn set_max_pending(&self, bytes: usize) {
+        self.max_pending.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Has its codec decode what was read, and sends what the codec has to say to that.
+    ///
+    /// # Errors
+    /// The peer breaks the codec's rules.
+    pub(crate) fn decode(
+        &self,
+        input: &[u8],
+        plain: &mut Vec<u8>,
+        pool: &mut ChunkPool,
+    ) -> Result<Decoded, CodecError> {
+        let Some(wire) = self.out.lock().wire.clone() else {
+            return Ok(Decoded::PeerClosed);
+        };
+        let (decoded, residue) = wire.decode(input, plain);
+        if residue {
+            self.out.lock().residue = true;
+            self.flush(pool);
+        }
+        decoded
     }
 
     /// Writes what is queued, as far as the socket takes it.
     pub(crate) fn flush(&self, pool: &mut ChunkPool) {
         let mut out = self.out.lock();
         out.dirty = false;
-        if out.writing || out.blocked || !out.has_queued() {
+        if out.writing || out.blocked || !out.has_unsent() {
             // A writer looks again before it goes; a blocked one has its task waiting.
             return;
         }
-        let Some(socket) = out.socket.clone() else {
+        let Some(wire) = out.wire.clone() else {
             return;
         };
         out.writing = true;
@@ -195,14 +274,15 @@ impl Client {
         for round in 0.. {
             let offset = out.take(&mut pool.batch);
             let (sent, offset, end) =
-                MutexGuard::unlocked(&mut out, || pool.write_batch(&socket, offset));
-            if out.socket.is_none() {
+                MutexGuard::unlocked(&mut out, || pool.write_batch(&wire, offset));
+            if out.wire.is_none() {
                 pool.batch.clear();
                 break;
             }
             out.pending = out.pending.saturating_sub(sent);
+            out.residue = wire.has_residue();
             match end {
-                Written::All if !out.has_queued() => {
+                Written::All if !out.has_unsent() => {
                     out.stuck_since = None;
                     break;
                 }
@@ -321,6 +401,11 @@ impl Client {
         if subs.table.is_empty() && subs.table.capacity() > 16 {
             subs.table = HashTable::new();
         }
+    }
+
+    /// All subscriptions, in no order.
+    pub(crate) fn subscriptions(&self) -> Vec<Arc<Subscription>> {
+        self.subs.lock().table.iter().cloned().collect()
     }
 
     pub(crate) fn subscription_count(&self) -> usize {

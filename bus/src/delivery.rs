@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crate::account::Account;
 use crate::client::{Client, Delivery};
-use crate::hash::{Dice, Seed};
+use crate::hash::Dice;
 use crate::outbound::ChunkPool;
 use crate::parser::Publish;
-use crate::sublist::{MatchCache, Member as _, Sublist};
-use crate::subscription::Subscription;
+use crate::permissions::Permissions;
+use crate::sublist::MatchCache;
+use crate::subscription::{Special, Subscription};
 
 /// What one worker works with. Each worker thread has one; nobody else touches it.
 #[derive(Debug)]
@@ -16,7 +18,10 @@ pub(crate) struct Desk {
     /// Where reads go. Connections share it, as only one is read at a time.
     pub(crate) inbox: Vec<u8>,
     pub(crate) pool: ChunkPool,
-    pub(crate) cache: MatchCache<Subscription>,
+    /// Where decoded bytes go, for connections with a codec.
+    pub(crate) plain: Vec<u8>,
+    /// One for each account that has been published in, by its index.
+    caches: Vec<MatchCache<Subscription>>,
     /// Clients this turn has queued something for, to be flushed at its end.
     pub(crate) touched: Vec<Arc<Client>>,
     /// A receiver that cannot keep up, met in this turn.
@@ -33,14 +38,6 @@ struct Head {
     ends: [usize; 3],
 }
 
-/// The subject space a message belongs to.
-#[derive(Debug)]
-pub(crate) struct Account {
-    pub(crate) list: Sublist<Subscription>,
-    /// For the tables of sids.
-    pub(crate) seed: Seed,
-}
-
 // === impl Desk ===
 
 impl Desk {
@@ -53,7 +50,8 @@ impl Desk {
         Desk {
             inbox: Self::inbox(),
             pool: ChunkPool::default(),
-            cache: MatchCache::default(),
+            plain: Vec::new(),
+            caches: Vec::new(),
             touched: Vec::new(),
             congested: None,
             dice: Dice::random(),
@@ -61,15 +59,15 @@ impl Desk {
         }
     }
 
-    /// Delivers a message of `from`; returns how many got it.
+    /// Delivers a message of `from` in an account; returns how many got it.
     pub(crate) fn publish(
         &mut self,
-        account: &Account,
+        account: &Arc<Account>,
         from: &Arc<Client>,
         message: &Publish<'_>,
     ) -> usize {
         let Desk {
-            cache,
+            caches,
             pool,
             touched,
             congested,
@@ -77,7 +75,10 @@ impl Desk {
             head,
             ..
         } = self;
-        let Some(found) = cache.find(&account.list, message.subject) else {
+        if caches.len() <= account.index {
+            caches.resize_with(account.index + 1, MatchCache::default);
+        }
+        let Some(found) = caches[account.index].find(&account.list, message.subject) else {
             return 0;
         };
         head.write(message);
@@ -114,6 +115,17 @@ impl Desk {
         }
     }
 
+    /// Lets go of what has been outdated, and of spare memory.
+    pub(crate) fn tidy(&mut self, accounts: &[Arc<Account>]) {
+        for account in accounts {
+            if let Some(cache) = self.caches.get_mut(account.index) {
+                cache.sweep(&account.list);
+            }
+        }
+        self.pool.release();
+        self.plain = Vec::new();
+    }
+
     /// Ends a turn: everything queued in it goes to the sockets.
     pub(crate) fn flush(&mut self) {
         let Desk { touched, pool, .. } = self;
@@ -142,9 +154,8 @@ impl Courier<'_> {
         if !self.echo && Arc::ptr_eq(client, self.from) {
             return false;
         }
-        if let Some(identity) = &sub.filter
-            && let Some(permissions) = &identity.permissions
-            && permissions.denies_delivery(self.message.subject, sub.queue().map(AsRef::as_ref))
+        if let Some(special) = &sub.special
+            && !self.is_allowed(special)
         {
             return false;
         }
@@ -163,7 +174,7 @@ impl Courier<'_> {
                     self.touched.push(Arc::clone(client));
                 }
                 if last {
-                    self.account.list.remove(sub);
+                    self.account.remove(sub);
                     client.forget(self.account.seed, sub);
                 }
                 if congested {
@@ -172,6 +183,21 @@ impl Courier<'_> {
                 true
             }
         }
+    }
+}
+
+impl Courier<'_> {
+    /// What is rare about a subscription may keep a message from it.
+    #[inline(never)]
+    fn is_allowed(&self, special: &Special) -> bool {
+        let denied = |permissions: &Permissions| {
+            permissions.denies_delivery(self.message.subject, special.queue.as_deref())
+        };
+        !special
+            .filter
+            .as_ref()
+            .and_then(|identity| identity.permissions.as_ref())
+            .is_some_and(denied)
     }
 }
 

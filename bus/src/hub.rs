@@ -6,19 +6,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Instant, SystemTime};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use rand::Rng as _;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
+use crate::account::Accounts;
 use crate::auth::Users;
-use crate::client::Client;
+use crate::client::{Client, Kind, signal};
 use crate::config::Limits;
-use crate::delivery::Account;
-use crate::hash::Seed;
 use crate::protocol::{self, Info};
 use crate::session::End;
-use crate::sublist::{Sublist, SublistStats};
+use crate::sublist::SublistStats;
 
 /// bcrypt checks at a time: each takes milliseconds of a core that messages need as well.
 const SLOW_CHECKS: usize = 2;
@@ -29,10 +28,9 @@ pub(crate) struct Hub {
     pub(crate) id: String,
     pub(crate) name: String,
     pub(crate) address: SocketAddr,
-    pub(crate) connect_urls: Vec<String>,
-    pub(crate) limits: Limits,
-    pub(crate) users: Users,
-    pub(crate) account: Account,
+    pub(crate) accounts: Accounts,
+    settings: RwLock<Arc<Settings>>,
+    system_client: Arc<Client>,
     pub(crate) sessions: TaskTracker,
     pub(crate) slow_checks: Semaphore,
     pub(crate) started: Instant,
@@ -44,6 +42,15 @@ pub(crate) struct Hub {
     past: Mutex<Traffic>,
     slow_pending: AtomicU64,
     slow_deadline: AtomicU64,
+}
+
+/// What a reload replaces, as a whole.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) limits: Limits,
+    pub(crate) users: Users,
+    /// Addresses clients are told of, besides the one they came by.
+    pub(crate) connect_urls: Vec<String>,
 }
 
 /// Messages and bytes in both directions.
@@ -77,25 +84,20 @@ pub struct Stats {
 // === impl Hub ===
 
 impl Hub {
-    pub(crate) fn new(
-        name: Option<String>,
-        address: SocketAddr,
-        connect_urls: Vec<String>,
-        limits: Limits,
-        users: Users,
-    ) -> Self {
+    pub(crate) fn new(name: Option<String>, address: SocketAddr, settings: Settings) -> Self {
         let id = server_id();
+        let accounts = Accounts::new();
+        let account = accounts
+            .system()
+            .unwrap_or_else(|| Arc::clone(accounts.global()));
+        let system_client = Arc::new(Client::new(0, Kind::System, address, None, account, 0));
         Hub {
             name: name.unwrap_or_else(|| id.clone()),
             id,
             address,
-            connect_urls,
-            limits,
-            users,
-            account: Account {
-                list: Sublist::new(),
-                seed: Seed::random(),
-            },
+            accounts,
+            settings: RwLock::new(Arc::new(settings)),
+            system_client,
             sessions: TaskTracker::new(),
             slow_checks: Semaphore::new(SLOW_CHECKS),
             started: Instant::now(),
@@ -109,6 +111,29 @@ impl Hub {
         }
     }
 
+    /// What is in force now.
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings.read())
+    }
+
+    /// Puts other settings into force and has every connection look at them.
+    pub(crate) fn replace_settings(&self, settings: Settings) {
+        *self.settings.write() = Arc::new(settings);
+        for client in self.clients() {
+            client.raise(signal::SETTINGS);
+        }
+    }
+
+    /// The publisher of what this server says itself.
+    pub(crate) fn system_client(&self) -> &Arc<Client> {
+        &self.system_client
+    }
+
+    /// All connections, in no order.
+    pub(crate) fn clients(&self) -> Vec<Arc<Client>> {
+        self.clients.lock().values().cloned().collect()
+    }
+
     /// The number of the next connection.
     pub(crate) fn next_id(&self) -> u64 {
         self.last_id.fetch_add(1, Ordering::Relaxed) + 1
@@ -116,6 +141,7 @@ impl Hub {
 
     /// INFO for one connection.
     pub(crate) fn info(&self, client: &Client, nonce: Option<String>) -> Info {
+        let settings = self.settings();
         Info {
             server_id: self.id.clone(),
             server_name: self.name.clone(),
@@ -125,18 +151,19 @@ impl Hub {
             host: self.address.ip().to_string(),
             port: self.address.port(),
             headers: true,
-            auth_required: self.users.required(),
-            max_payload: self.limits.max_payload,
+            auth_required: settings.users.required(),
+            max_payload: settings.limits.max_payload,
             client_id: client.id,
             client_ip: client.peer.ip().to_string(),
             nonce,
-            connect_urls: self.connect_urls.clone(),
+            connect_urls: settings.connect_urls.clone(),
         }
     }
 
     /// Counts a connection in; `false` when there are too many, and it must be sent away.
     pub(crate) fn admit(&self, client: &Arc<Client>) -> bool {
-        if self.connections.fetch_add(1, Ordering::AcqRel) >= self.limits.max_connections {
+        let max = self.settings.read().limits.max_connections;
+        if self.connections.fetch_add(1, Ordering::AcqRel) >= max {
             self.connections.fetch_sub(1, Ordering::AcqRel);
             return false;
         }
@@ -146,8 +173,9 @@ impl Hub {
 
     /// Counts a connection out: its subscriptions end, its numbers are kept.
     pub(crate) fn leave(&self, client: &Arc<Client>, end: &End) {
+        let account = client.account();
         for sub in client.take_subscriptions() {
-            self.account.list.remove(&sub);
+            account.remove(&sub);
         }
         match end {
             End::SlowConsumerPending => self.slow_pending.fetch_add(1, Ordering::Relaxed),
@@ -162,15 +190,14 @@ impl Hub {
 
     /// Ends all connections.
     pub(crate) fn end_all(&self) {
-        let clients: Vec<_> = self.clients.lock().values().cloned().collect();
-        for client in clients {
+        for client in self.clients() {
             client.end(End::Shutdown);
         }
     }
 
     pub(crate) fn stats(&self) -> Stats {
         let mut traffic = *self.past.lock();
-        let clients: Vec<_> = self.clients.lock().values().cloned().collect();
+        let clients = self.clients();
         for client in &clients {
             traffic.add(&Traffic::of(client));
         }
@@ -180,7 +207,12 @@ impl Hub {
             traffic,
             slow_consumers: self.slow_pending.load(Ordering::Relaxed)
                 + self.slow_deadline.load(Ordering::Relaxed),
-            subscriptions: self.account.list.stats(),
+            subscriptions: self
+                .accounts
+                .all()
+                .iter()
+                .map(|account| account.list.stats())
+                .fold(SublistStats::default(), SublistStats::add),
         }
     }
 }

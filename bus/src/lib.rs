@@ -16,7 +16,9 @@
 //! The door is [`build`] and [`Broker::run`]. The `cupola-bus` program puts nats-server's command line
 //! and configuration file ([`conf`], [`options`]) in front of it.
 #![forbid(unsafe_code)]
+#![allow(dead_code, reason = "accounts, codecs and routes are being connected")]
 
+mod account;
 mod auth;
 mod broker;
 mod client;
@@ -35,7 +37,6 @@ mod session;
 pub mod subject;
 pub mod sublist;
 mod subscription;
-#[expect(dead_code, reason = "connections do not use codecs yet")]
 mod wire;
 mod worker;
 

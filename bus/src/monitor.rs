@@ -111,7 +111,8 @@ fn text(status: StatusCode, kind: &'static str, body: String) -> Response<Full<B
 /// The broker in numbers, in nats-server's words.
 pub(crate) fn varz(hub: &Hub) -> Value {
     let stats = hub.stats();
-    let limits = &hub.limits;
+    let settings = hub.settings();
+    let limits = &settings.limits;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     json!({
         "server_id": hub.id,
@@ -121,7 +122,7 @@ pub(crate) fn varz(hub: &Hub) -> Value {
         "go": concat!("cupola-bus ", env!("CARGO_PKG_VERSION")),
         "host": hub.address.ip().to_string(),
         "port": hub.address.port(),
-        "auth_required": hub.users.required(),
+        "auth_required": settings.users.required(),
         "tls_required": false,
         "max_connections": limits.max_connections,
         "max_subscriptions": limits.max_subscriptions,
@@ -130,7 +131,7 @@ pub(crate) fn varz(hub: &Hub) -> Value {
         "max_control_line": limits.max_control_line,
         "max_payload": limits.max_payload,
         "max_pending": limits.max_pending,
-        "connect_urls": hub.connect_urls,
+        "connect_urls": settings.connect_urls,
         "auth_timeout": limits.auth_timeout.as_secs_f64(),
         "write_deadline": nanos(limits.write_deadline),
         "start": DateTime::<Utc>::from(hub.started_at).to_rfc3339_opts(SecondsFormat::Nanos, true),

@@ -8,7 +8,7 @@ use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::net::tcp::OwnedWriteHalf;
+use crate::wire::Wire;
 
 /// First buffer of a queue that was empty.
 const SMALL_CHUNK: usize = 1 << 10;
@@ -36,8 +36,10 @@ pub(crate) struct Outbound {
     pub(crate) dirty: bool,
     /// Since when a blocked socket has taken nothing.
     pub(crate) stuck_since: Option<Instant>,
+    /// The codec of the wire holds bytes that the socket has not taken.
+    pub(crate) residue: bool,
     /// `None` once the connection is closed; nothing is queued any more.
-    pub(crate) socket: Option<Arc<OwnedWriteHalf>>,
+    pub(crate) wire: Option<Arc<Wire>>,
     /// Whether the client understands headers.
     pub(crate) headers: bool,
     /// Messages delivered.
@@ -68,7 +70,7 @@ pub(crate) enum Written {
 // === impl Outbound ===
 
 impl Outbound {
-    pub(crate) fn new(socket: Arc<OwnedWriteHalf>) -> Self {
+    pub(crate) fn new(wire: Option<Arc<Wire>>) -> Self {
         Outbound {
             queue: Vec::new(),
             offset: 0,
@@ -77,7 +79,8 @@ impl Outbound {
             blocked: false,
             dirty: false,
             stuck_since: None,
-            socket: Some(socket),
+            residue: false,
+            wire,
             headers: false,
             messages: 0,
             bytes: 0,
@@ -125,9 +128,9 @@ impl Outbound {
         }
     }
 
-    /// Whether there is something a writer could take.
-    pub(crate) fn has_queued(&self) -> bool {
-        !self.queue.is_empty()
+    /// Whether there is something a writer could do.
+    pub(crate) fn has_unsent(&self) -> bool {
+        !self.queue.is_empty() || self.residue
     }
 
     /// Gives the queue to a writer, in exchange for its empty list; returns how much of the first
@@ -149,7 +152,8 @@ impl Outbound {
         self.queue = Vec::new();
         self.offset = 0;
         self.pending = 0;
-        self.socket = None;
+        self.residue = false;
+        self.wire = None;
     }
 }
 
@@ -190,18 +194,19 @@ impl ChunkPool {
     /// Leaves the rest in the batch; returns the bytes sent, the offset of the rest, and the end.
     pub(crate) fn write_batch(
         &mut self,
-        socket: &OwnedWriteHalf,
+        wire: &Wire,
         mut offset: usize,
     ) -> (usize, usize, Written) {
         let mut batch = std::mem::take(&mut self.batch);
         let mut done = 0;
         let mut sent = 0;
+        let mut writer = wire.writer();
         let end = loop {
             if done == batch.len() {
-                break Written::All;
+                break writer.finish();
             }
             let result = match &batch[done..] {
-                [only] => socket.try_write(&only[offset..]),
+                [only] => writer.write(&[IoSlice::new(&only[offset..])]),
                 several => {
                     let mut slices = [IoSlice::new(&[]); SLICES];
                     let used = several.len().min(SLICES);
@@ -209,7 +214,7 @@ impl ChunkPool {
                         *slice = IoSlice::new(chunk);
                     }
                     slices[0] = IoSlice::new(&several[0][offset..]);
-                    socket.try_write_vectored(&slices[..used])
+                    writer.write(&slices[..used])
                 }
             };
             match result {
@@ -232,6 +237,7 @@ impl ChunkPool {
                 Err(error) => break Written::Broken(error),
             }
         };
+        drop(writer);
         for chunk in batch.drain(..done) {
             self.give(chunk);
         }

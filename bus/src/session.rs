@@ -22,17 +22,18 @@ use futures_util::FutureExt as _;
 use parking_lot::Mutex;
 use rand::Rng as _;
 use tokio::io::{AsyncRead as _, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
 use tokio::time::{Instant, Sleep};
 
 use crate::auth::Verdict;
-use crate::client::{Client, signal};
+use crate::client::{Client, Kind, signal};
 use crate::delivery::Desk;
-use crate::hub::Hub;
+use crate::hub::{Hub, Settings};
 use crate::parser::{Parser, Rules};
 use crate::permissions::OpenReplies;
 use crate::protocol::frame;
+use crate::wire::{Decoded, Wire};
+use crate::worker::Arrival;
 use command::{Break, Talk};
 pub(crate) use end::End;
 
@@ -90,22 +91,21 @@ impl Session {
     ///
     /// # Errors
     /// The socket is broken already.
-    pub(crate) fn new(
-        hub: Arc<Hub>,
-        desk: Arc<Mutex<Desk>>,
-        socket: TcpStream,
-        peer: std::net::SocketAddr,
-    ) -> io::Result<Self> {
+    pub(crate) fn new(hub: Arc<Hub>, desk: Arc<Mutex<Desk>>, arrival: Arrival) -> io::Result<Self> {
+        let Arrival { socket, peer, .. } = arrival;
         socket.set_nodelay(true)?;
         let (read, write) = socket.into_split();
-        let limits = &hub.limits;
+        let settings = hub.settings();
+        let Settings { limits, users, .. } = &*settings;
         let client = Arc::new(Client::new(
             hub.next_id(),
+            Kind::Client,
             peer,
-            Arc::new(write),
+            Some(Arc::new(Wire::new(write))),
+            Arc::clone(hub.accounts.global()),
             limits.max_pending,
         ));
-        let required = hub.users.required();
+        let required = users.required();
         let parser = Parser::new(Rules {
             max_control_line: limits.max_control_line,
             max_payload: limits.max_payload,
@@ -115,11 +115,11 @@ impl Session {
         let now = Instant::now();
         let auth_until = required.then(|| now + limits.auth_timeout);
         let next_ping = now + limits.first_ping.min(limits.ping_interval);
-        let mut talk = Talk::new(Arc::clone(&client), Arc::clone(&hub));
-        if let Some(identity) = hub.users.no_auth() {
+        let mut talk = Talk::new(Arc::clone(&client), Arc::clone(&settings));
+        if let Some(identity) = users.no_auth() {
             talk.become_user(Arc::clone(identity));
         }
-        let nonce = hub.users.needs_nonce().then(|| {
+        let nonce = users.needs_nonce().then(|| {
             let bytes: [u8; 11] = rand::rng().random();
             URL_SAFE_NO_PAD.encode(bytes)
         });
@@ -192,6 +192,9 @@ impl Session {
                         self.blocked = true;
                         self.arm_timer();
                     }
+                    if signals & signal::SETTINGS != 0 {
+                        self.apply_settings();
+                    }
                     if signals & signal::FLUSH != 0 {
                         self.client.flush(&mut self.desk.lock().pool);
                     }
@@ -238,7 +241,7 @@ impl Session {
             ..
         } = self;
         let missing = parser.missing();
-        if missing > DIRECT {
+        if missing > DIRECT && !talk.is_coded() {
             return poll_direct(parser, read, missing, cx).map(|read| match read {
                 Ok(0) => Turn::End(End::ClientClosed),
                 Ok(count) if count < missing => {
@@ -263,7 +266,12 @@ impl Session {
             Poll::Ready(Err(error)) => Poll::Ready(Turn::End(End::Read(error))),
             Poll::Ready(Ok(())) if count == 0 => Poll::Ready(Turn::End(End::ClientClosed)),
             Poll::Ready(Ok(())) => {
-                Poll::Ready(match handle(parser, talk, &mut desk, &inbox[..count]) {
+                let turn = if talk.is_coded() {
+                    decode(parser, talk, &mut desk, &inbox[..count])
+                } else {
+                    handle(parser, talk, &mut desk, &inbox[..count])
+                };
+                Poll::Ready(match turn {
                     Turn::Done if count == inbox.len() => Turn::Full,
                     turn => turn,
                 })
@@ -306,8 +314,8 @@ impl Session {
         if options.no_responders && !options.headers {
             return Err(End::NoRespondersNeedsHeaders);
         }
-        let verdict = self
-            .hub
+        let settings = Arc::clone(&self.talk.settings);
+        let verdict = settings
             .users
             .check(options, self.nonce.as_deref().unwrap_or_default());
         let identity = match verdict {
@@ -321,7 +329,7 @@ impl Session {
                         .await
                         .ok()?
                 };
-                let checked = tokio::time::timeout(self.hub.limits.auth_timeout, checked).await;
+                let checked = tokio::time::timeout(settings.limits.auth_timeout, checked).await;
                 Some(checked.map_err(|_| End::AuthTimeout)?.ok_or(End::Refused)?)
             }
         };
@@ -331,6 +339,12 @@ impl Session {
         }
         let options = &mut self.talk.options;
         options.forget_secrets();
+        {
+            let mut about = self.client.about();
+            about.name.clone_from(&options.name);
+            about.lang.clone_from(&options.lang);
+            about.version.clone_from(&options.version);
+        }
         self.parser.rules.connect_only = false;
         self.parser.rules.headers = options.headers;
         self.client.out().headers = options.headers;
@@ -343,26 +357,39 @@ impl Session {
         Ok(())
     }
 
+    /// The settings have been replaced.
+    fn apply_settings(&mut self) {
+        let settings = self.hub.settings();
+        let limits = &settings.limits;
+        self.parser.rules.max_control_line = limits.max_control_line;
+        self.parser.rules.max_payload = limits.max_payload;
+        self.client.set_max_pending(limits.max_pending);
+        self.next_ping = self.next_ping.min(Instant::now() + limits.ping_interval);
+        self.talk.settings = settings;
+        self.arm_timer();
+    }
+
     /// The timer has rung: somebody is late, or a ping is due.
     fn tick(&mut self) -> Result<(), End> {
         let now = Instant::now();
+        let limits = self.talk.settings.limits.clone();
         if self.auth_until.is_some_and(|until| until <= now) {
             return Err(End::AuthTimeout);
         }
         if let Some(since) = self.client.stuck_since()
-            && since.elapsed() >= self.hub.limits.write_deadline
+            && since.elapsed() >= limits.write_deadline
         {
             return Err(End::SlowConsumerDeadline);
         }
         if self.next_ping <= now {
-            let interval = self.hub.limits.ping_interval;
+            let interval = limits.ping_interval;
             let jitter = interval.mul_f64(rand::rng().random_range(0.0..0.2));
             self.next_ping = now + interval + jitter;
             // The first one is always sent: it measures the round trip.
             let first = !std::mem::replace(&mut self.pinged, true);
             let active = self.talk.was_active();
             if self.auth_until.is_none() && (first || !active) {
-                if self.talk.pings_out >= self.hub.limits.ping_max {
+                if self.talk.pings_out >= limits.ping_max {
                     return Err(End::Stale);
                 }
                 self.talk.pings_out += 1;
@@ -378,7 +405,7 @@ impl Session {
             .auth_until
             .map_or(self.next_ping, |until| until.min(self.next_ping));
         if let Some(since) = self.client.stuck_since() {
-            let deadline = Instant::from_std(since) + self.hub.limits.write_deadline;
+            let deadline = Instant::from_std(since) + self.talk.settings.limits.write_deadline;
             next = next.min(deadline.max(Instant::now() + Duration::from_millis(1)));
         }
         self.timer.as_mut().reset(next);
@@ -395,7 +422,7 @@ impl Session {
         let Some(text) = end.text() else { return };
         self.send(format!("-ERR '{text}'\r\n").as_bytes());
         let sent = async {
-            while self.client.out().has_queued() {
+            while self.client.out().has_unsent() {
                 if self.read.as_ref().writable().await.is_err() {
                     return;
                 }
@@ -438,6 +465,24 @@ fn handle(parser: &mut Parser, talk: &mut Talk, desk: &mut Desk, input: &[u8]) -
         Ok(Some(Break::Connect(json))) => Turn::Connect(json),
         Ok(Some(Break::End(end))) => Turn::End(end),
         Err(violation) => Turn::End(End::Violation(violation)),
+    }
+}
+
+/// Has the codec read the input, then goes on as if that had come.
+fn decode(parser: &mut Parser, talk: &mut Talk, desk: &mut Desk, input: &[u8]) -> Turn {
+    let mut plain = std::mem::take(&mut desk.plain);
+    plain.clear();
+    let decoded = talk.client.decode(input, &mut plain, &mut desk.pool);
+    let turn = if plain.is_empty() {
+        Turn::Done
+    } else {
+        handle(parser, talk, desk, &plain)
+    };
+    desk.plain = plain;
+    match (turn, decoded) {
+        (Turn::Done, Ok(Decoded::PeerClosed)) => Turn::End(End::ClientClosed),
+        (Turn::Done, Err(error)) => Turn::End(End::Codec(error)),
+        (turn, _) => turn,
     }
 }
 

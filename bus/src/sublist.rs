@@ -85,6 +85,17 @@ pub struct SublistStats {
     pub removes: u64,
 }
 
+impl SublistStats {
+    /// Both together.
+    pub(crate) fn add(self, other: Self) -> Self {
+        SublistStats {
+            len: self.len + other.len,
+            inserts: self.inserts + other.inserts,
+            removes: self.removes + other.removes,
+        }
+    }
+}
+
 // === impl Sublist ===
 
 impl<T: Member> Default for Sublist<T> {

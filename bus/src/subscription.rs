@@ -20,13 +20,21 @@ pub(crate) struct Subscription {
     pub(crate) client: Arc<Client>,
     pub(crate) sid: Sid,
     subject: Arc<[u8]>,
-    queue: Option<Arc<[u8]>>,
     slot: AtomicU32,
-    /// Set when deliveries must be checked against what its user is denied.
-    pub(crate) filter: Option<Arc<Identity>>,
+    /// What most subscriptions do not have.
+    pub(crate) special: Option<Box<Special>>,
     max: AtomicU64,
     delivered: AtomicU64,
     gone: AtomicBool,
+}
+
+/// The rare properties of a subscription, apart so that the many pay nothing for them.
+#[derive(Debug, Default)]
+pub(crate) struct Special {
+    /// Its queue group.
+    pub(crate) queue: Option<Arc<[u8]>>,
+    /// Set when deliveries must be checked against what its user is denied.
+    pub(crate) filter: Option<Arc<Identity>>,
 }
 
 /// Whether a subscription takes one more message.
@@ -41,20 +49,14 @@ pub(crate) enum Admission {
 // === impl Subscription ===
 
 impl Subscription {
-    pub(crate) fn new(
-        client: Arc<Client>,
-        subject: &[u8],
-        queue: Option<&[u8]>,
-        sid: &[u8],
-        filter: Option<Arc<Identity>>,
-    ) -> Self {
+    pub(crate) fn new(client: Arc<Client>, subject: &[u8], sid: &[u8], special: Special) -> Self {
+        let special = (!special.is_plain()).then(|| Box::new(special));
         Subscription {
             client,
             sid: Sid::new(sid),
             subject: subject.into(),
-            queue: queue.map(Arc::from),
             slot: AtomicU32::new(0),
-            filter,
+            special,
             max: AtomicU64::new(0),
             delivered: AtomicU64::new(0),
             gone: AtomicBool::new(false),
@@ -94,11 +96,19 @@ impl Member for Subscription {
     }
 
     fn queue(&self) -> Option<&Arc<[u8]>> {
-        self.queue.as_ref()
+        self.special.as_ref()?.queue.as_ref()
     }
 
     fn slot(&self) -> &AtomicU32 {
         &self.slot
+    }
+}
+
+// === impl Special ===
+
+impl Special {
+    fn is_plain(&self) -> bool {
+        self.queue.is_none() && self.filter.is_none()
     }
 }
 

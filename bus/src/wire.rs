@@ -1,8 +1,11 @@
 //! How bytes get to and from a socket: as they are, or through codecs (TLS, websockets).
 //!
-//! A codec does no I/O and knows no clock. It lies under the lock of its client's queue, so that the
-//! worker that writes and the task that reads see the same state. A connection without one is plain
-//! TCP and pays nothing.
+//! A codec does no I/O and knows no clock. It has a lock of its own, so that the worker that writes and
+//! the task that reads see the same state. A connection without one is plain TCP and pays nothing.
+
+mod connection;
+
+pub(crate) use connection::Wire;
 
 /// What lies between a socket and the protocol.
 pub(crate) trait Codec: Send + std::fmt::Debug {

@@ -39,6 +39,21 @@ pub(crate) struct Worker {
     thread: Mutex<Option<thread::JoinHandle<()>>>,
 }
 
+/// Which door a connection came in by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Door {
+    /// The one for clients.
+    Clients,
+}
+
+/// A connection that has just come in.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    pub(crate) socket: TcpStream,
+    pub(crate) peer: SocketAddr,
+    pub(crate) door: Door,
+}
+
 /// A socket on its way to its worker.
 enum Moving {
     Here(TcpStream),
@@ -87,7 +102,8 @@ impl Worker {
     }
 
     /// Gives it a connection to serve, accepted on the thread of `accepted_on`.
-    fn serve(&self, hub: &Arc<Hub>, socket: TcpStream, peer: SocketAddr, accepted_on: &Worker) {
+    fn serve(&self, hub: &Arc<Hub>, arrival: Arrival, accepted_on: &Worker) {
+        let Arrival { socket, peer, door } = arrival;
         // A socket reports to the thread it was accepted on, until it is taken out and put back in.
         let socket = if Arc::ptr_eq(&self.load, &accepted_on.load) {
             Ok(Moving::Here(socket))
@@ -107,7 +123,7 @@ impl Worker {
                     Moving::Here(socket) => Ok(socket),
                     Moving::Over(socket) => TcpStream::from_std(socket),
                 })
-                .and_then(|socket| Session::new(hub, desk, socket, peer));
+                .and_then(|socket| Session::new(hub, desk, Arrival { socket, peer, door }));
             match session {
                 Ok(session) => session.run().await,
                 Err(error) => {
@@ -142,9 +158,7 @@ async fn keep_tidy(desk: &Mutex<Desk>, hub: &Hub, stop: &CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => return,
             _ = every.tick() => {
-                let desk = &mut *desk.lock();
-                desk.cache.sweep(&hub.account.list);
-                desk.pool.release();
+                desk.lock().tidy(&hub.accounts.all());
             }
         }
     }
@@ -153,6 +167,7 @@ async fn keep_tidy(desk: &Mutex<Desk>, hub: &Hub, stop: &CancellationToken) {
 /// Accepts connections for ever and gives each to the least busy worker. Runs on the first one.
 async fn accept(
     listener: std::net::TcpListener,
+    door: Door,
     workers: &[Worker],
     hub: &Arc<Hub>,
 ) -> io::Result<()> {
@@ -163,7 +178,8 @@ async fn accept(
         match listener.accept().await {
             Ok((socket, peer)) => {
                 pause = ACCEPT_PAUSE.0;
-                if hub.sessions.len() >= hub.limits.max_connections.saturating_add(DOOMED) {
+                let most = hub.settings().limits.max_connections;
+                if hub.sessions.len() >= most.saturating_add(DOOMED) {
                     tracing::warn!(client.peer = %peer, "too many connections: hung up");
                     continue;
                 }
@@ -171,7 +187,7 @@ async fn accept(
                     .iter()
                     .min_by_key(|worker| worker.load.load(Ordering::Relaxed));
                 if let (Some(worker), Some(first)) = (least, workers.first()) {
-                    worker.serve(hub, socket, peer, first);
+                    worker.serve(hub, Arrival { socket, peer, door }, first);
                 }
             }
             Err(error) if is_the_clients(&error) => {}
@@ -187,6 +203,7 @@ async fn accept(
 /// Runs [`accept`] on the first worker.
 pub(crate) fn spawn_accept(
     listener: std::net::TcpListener,
+    door: Door,
     workers: &Arc<Vec<Worker>>,
     hub: &Arc<Hub>,
     stop: CancellationToken,
@@ -196,7 +213,7 @@ pub(crate) fn spawn_accept(
     Some(first.handle.spawn(async move {
         tokio::select! {
             () = stop.cancelled() => {}
-            ended = accept(listener, &own, &hub) => {
+            ended = accept(listener, door, &own, &hub) => {
                 if let Err(error) = ended {
                     tracing::error!(%error, "accepting connections has ended");
                 }

@@ -5,15 +5,16 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crate::account::Account;
 use crate::auth::Identity;
 use crate::client::{Client, Enrolment};
 use crate::delivery::Desk;
-use crate::hub::Hub;
+use crate::hub::Settings;
 use crate::parser::{Op, Publish};
 use crate::permissions::Permissions;
 use crate::protocol::{ConnectOptions, frame};
 use crate::subject;
-use crate::subscription::Subscription;
+use crate::subscription::{Special, Subscription};
 
 use super::End;
 
@@ -32,7 +33,8 @@ pub(super) enum Break {
 #[derive(Debug)]
 pub(super) struct Talk {
     pub(super) client: Arc<Client>,
-    hub: Arc<Hub>,
+    pub(super) settings: Arc<Settings>,
+    account: Arc<Account>,
     pub(super) options: ConnectOptions,
     identity: Option<Arc<Identity>>,
     /// Whether the user may not publish everything.
@@ -44,6 +46,8 @@ pub(super) struct Talk {
     active: bool,
     in_messages: u64,
     in_bytes: u64,
+    /// Whether the connection has a codec.
+    pub(super) coded: bool,
 }
 
 type Flow = ControlFlow<Break>;
@@ -52,10 +56,11 @@ const ON: Flow = ControlFlow::Continue(());
 // === impl Talk ===
 
 impl Talk {
-    pub(super) fn new(client: Arc<Client>, hub: Arc<Hub>) -> Self {
+    pub(super) fn new(client: Arc<Client>, settings: Arc<Settings>) -> Self {
         Talk {
+            account: client.account(),
             client,
-            hub,
+            settings,
             options: ConnectOptions::default(),
             identity: None,
             restricted: false,
@@ -64,6 +69,7 @@ impl Talk {
             active: false,
             in_messages: 0,
             in_bytes: 0,
+            coded: false,
         }
     }
 
@@ -72,8 +78,30 @@ impl Talk {
             .permissions
             .as_ref()
             .is_some_and(Permissions::restricts_publish);
+        self.client.about().identity = Some(Arc::clone(&identity));
         self.identity = Some(identity);
         self.verdicts.clear();
+    }
+
+    /// Changes over to another account, with all subscriptions.
+    pub(super) fn join(&mut self, account: Arc<Account>) {
+        let old = std::mem::replace(&mut self.account, Arc::clone(&account));
+        if Arc::ptr_eq(&old, &account) {
+            return;
+        }
+        self.client.about().account = Arc::clone(&account);
+        for sub in self.client.subscriptions() {
+            // One that has just had its last delivery is off the list, and stays off.
+            if old.remove(&sub) {
+                account.insert(&sub);
+            }
+        }
+    }
+
+    /// Whether what is read must be decoded first.
+    #[inline]
+    pub(super) fn is_coded(&self) -> bool {
+        self.coded
     }
 
     pub(super) fn identity_name(&self) -> &str {
@@ -133,7 +161,7 @@ impl Talk {
         if self.options.verbose {
             desk.send(&self.client, frame::OK);
         }
-        let receivers = desk.publish(&self.hub.account, &self.client, message);
+        let receivers = desk.publish(&self.account, &self.client, message);
         if receivers == 0
             && self.options.no_responders
             && let Some(reply) = message.reply
@@ -168,7 +196,7 @@ impl Talk {
 
     /// Tells a requester that nobody listens, by the subscription it has for the answer.
     fn no_responders(&mut self, desk: &mut Desk, reply: &[u8]) {
-        let Some(found) = self.hub.account.list.find(reply) else {
+        let Some(found) = self.account.list.find(reply) else {
             return;
         };
         let mut listed = found
@@ -197,7 +225,7 @@ impl Talk {
         queue: Option<&[u8]>,
         sid: &[u8],
     ) -> Flow {
-        let limit = self.hub.limits.max_subscriptions;
+        let limit = self.settings.limits.max_subscriptions;
         if limit > 0 && self.client.subscription_count() >= limit {
             desk.send(&self.client, b"-ERR 'maximum subscriptions exceeded'\r\n");
             return ON;
@@ -225,11 +253,15 @@ impl Talk {
             .is_some_and(|permissions| permissions.needs_filter(subject, queue))
             .then(|| self.identity.clone())
             .flatten();
-        let sub = Subscription::new(Arc::clone(&self.client), subject, queue, sid, filter);
-        let account = &self.hub.account;
+        let special = Special {
+            queue: queue.map(Arc::from),
+            filter,
+        };
+        let sub = Subscription::new(Arc::clone(&self.client), subject, sid, special);
+        let account = &self.account;
         let enrolled = self
             .client
-            .enrol(account.seed, &Arc::new(sub), |sub| account.list.insert(sub));
+            .enrol(account.seed, &Arc::new(sub), |sub| account.insert(sub));
         if enrolled != Enrolment::Closed {
             self.confirm(desk);
         }
@@ -237,7 +269,7 @@ impl Talk {
     }
 
     fn unsubscribe(&mut self, desk: &mut Desk, sid: &[u8], max: Option<u64>) -> Flow {
-        let account = &self.hub.account;
+        let account = &self.account;
         if let Some(sub) = self.client.subscription(account.seed, sid) {
             let lives = {
                 // Deliveries count under this lock.
@@ -245,7 +277,7 @@ impl Talk {
                 sub.end_after(max.unwrap_or(0))
             };
             if !lives {
-                account.list.remove(&sub);
+                account.remove(&sub);
                 self.client.forget(account.seed, &sub);
             }
         }

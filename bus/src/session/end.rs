@@ -4,6 +4,7 @@ use std::io;
 
 use crate::client::Client;
 use crate::parser::Violation;
+use crate::wire::CodecError;
 
 /// The reason a connection ended.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +19,9 @@ pub(crate) enum End {
     Write(io::Error),
     #[error("protocol violation: {0}")]
     Violation(Violation),
+    /// TLS or websocket.
+    #[error("{0}")]
+    Codec(CodecError),
     #[error("CONNECT is not in order: {0}")]
     BadConnect(serde_json::Error),
     #[error("unknown protocol version")]
@@ -63,6 +67,7 @@ impl End {
             | End::ClientError
             | End::Read(_)
             | End::Write(_)
+            | End::Codec(_)
             | End::BadConnect(_)
             | End::SlowConsumerPending
             | End::SlowConsumerDeadline

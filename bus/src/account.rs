@@ -1,0 +1,170 @@
+//! Subject spaces: what is published in one account is heard in that account.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::RwLock;
+
+use crate::hash::Seed;
+use crate::sublist::Sublist;
+use crate::subscription::Subscription;
+
+/// The account of clients that belong to no other.
+pub(crate) const GLOBAL: &str = "$G";
+/// The account in which the server speaks of itself, unless the configuration names another.
+pub(crate) const SYSTEM: &str = "$SYS";
+
+/// One subject space.
+pub(crate) struct Account {
+    pub(crate) name: Arc<str>,
+    /// Dense, and never used again for another account: picks each worker's match cache.
+    pub(crate) index: usize,
+    pub(crate) list: Sublist<Subscription>,
+    /// For the tables of sids; the same in all accounts, so that a connection can change over.
+    pub(crate) seed: Seed,
+    watch: Watch,
+}
+
+/// Set once, when there is somebody.
+type Watch = Arc<OnceLock<Arc<dyn InterestWatch>>>;
+
+/// Somebody who is told of each subscription that comes or goes, in any account: the other servers of
+/// a cluster send only what is wanted here.
+pub(crate) trait InterestWatch: Send + Sync {
+    /// `sub` is in the account's list from now on.
+    fn added(&self, account: &Account, sub: &Arc<Subscription>);
+    /// `sub` is in it no longer.
+    fn removed(&self, account: &Account, sub: &Arc<Subscription>);
+}
+
+/// All accounts of a broker, by name.
+pub(crate) struct Accounts {
+    by_name: RwLock<HashMap<Arc<str>, Arc<Account>>>,
+    global: Arc<Account>,
+    system: RwLock<Option<Arc<Account>>>,
+    seed: Seed,
+    watch: Watch,
+    created: AtomicUsize,
+}
+
+// === impl Account ===
+
+impl Account {
+    fn new(name: &str, index: usize, seed: Seed, watch: Watch) -> Self {
+        Account {
+            name: name.into(),
+            index,
+            list: Sublist::new(),
+            seed,
+            watch,
+        }
+    }
+
+    /// Lists a subscription, and tells who watches.
+    pub(crate) fn insert(&self, sub: &Arc<Subscription>) {
+        self.list.insert(sub);
+        if let Some(watch) = self.watch.get() {
+            watch.added(self, sub);
+        }
+    }
+
+    /// Takes a subscription off the list, and tells who watches; `false` when it was not there.
+    pub(crate) fn remove(&self, sub: &Arc<Subscription>) -> bool {
+        let removed = self.list.remove(sub);
+        if removed && let Some(watch) = self.watch.get() {
+            watch.removed(self, sub);
+        }
+        removed
+    }
+}
+
+impl fmt::Debug for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Account")
+            .field("name", &self.name)
+            .field("index", &self.index)
+            .finish_non_exhaustive()
+    }
+}
+
+// === impl Accounts ===
+
+impl Accounts {
+    /// The two that every broker has.
+    pub(crate) fn new() -> Self {
+        let watch = Watch::default();
+        let seed = Seed::random();
+        let global = Arc::new(Account::new(GLOBAL, 0, seed, Arc::clone(&watch)));
+        let system = Arc::new(Account::new(SYSTEM, 1, seed, Arc::clone(&watch)));
+        let by_name = [&global, &system]
+            .map(|account| (Arc::clone(&account.name), Arc::clone(account)))
+            .into();
+        Accounts {
+            by_name: RwLock::new(by_name),
+            global,
+            system: RwLock::new(Some(system)),
+            seed,
+            watch,
+            created: AtomicUsize::new(2),
+        }
+    }
+
+    /// `$G`.
+    pub(crate) fn global(&self) -> &Arc<Account> {
+        &self.global
+    }
+
+    /// The one in which the server speaks of itself, if it does.
+    pub(crate) fn system(&self) -> Option<Arc<Account>> {
+        self.system.read().clone()
+    }
+
+    /// Makes another account the system's, or none.
+    pub(crate) fn set_system(&self, account: Option<Arc<Account>>) {
+        *self.system.write() = account;
+    }
+
+    /// An account that is known.
+    pub(crate) fn get(&self, name: &str) -> Option<Arc<Account>> {
+        self.by_name.read().get(name).cloned()
+    }
+
+    /// An account, made when it is not known.
+    pub(crate) fn get_or_create(&self, name: &str) -> Arc<Account> {
+        if let Some(known) = self.get(name) {
+            return known;
+        }
+        let mut by_name = self.by_name.write();
+        if let Some(known) = by_name.get(name) {
+            return Arc::clone(known);
+        }
+        let index = self.created.fetch_add(1, Ordering::Relaxed);
+        let account = Arc::new(Account::new(
+            name,
+            index,
+            self.seed,
+            Arc::clone(&self.watch),
+        ));
+        by_name.insert(Arc::clone(&account.name), Arc::clone(&account));
+        account
+    }
+
+    /// All of them, in no order.
+    pub(crate) fn all(&self) -> Vec<Arc<Account>> {
+        self.by_name.read().values().cloned().collect()
+    }
+
+    /// Tells `watch` of all changes from now on. There is one for the life of a broker.
+    pub(crate) fn watch(&self, watch: Arc<dyn InterestWatch>) {
+        let _ = self.watch.set(watch);
+    }
+}
+
+impl fmt::Debug for Accounts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.all()).finish()
+    }
+}

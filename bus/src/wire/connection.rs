@@ -1,0 +1,178 @@
+//! The socket of a connection, with or without a codec.
+//!
+//! Any worker may write to any connection, so a codec has a lock of its own, held by the one writer at a
+//! time and by the connection's task while it decodes. What a codec has made and the socket has not taken
+//! stays beside it, bounded by what one write hands to it.
+
+use std::io::{self, IoSlice};
+use std::sync::OnceLock;
+
+use parking_lot::{Mutex, MutexGuard};
+use tokio::net::tcp::OwnedWriteHalf;
+
+use super::{Codec, CodecError, Decoded};
+use crate::outbound::Written;
+
+/// Bytes given to a codec before what it made of them is written.
+const ENCODE_STEP: usize = 64 << 10;
+
+/// The sending side of a connection.
+#[derive(Debug)]
+pub(crate) struct Wire {
+    tcp: OwnedWriteHalf,
+    coded: OnceLock<Mutex<Coded>>,
+}
+
+/// A codec with what the socket has not taken yet.
+#[derive(Debug)]
+struct Coded {
+    codec: Box<dyn Codec>,
+    residue: Vec<u8>,
+    written: usize,
+}
+
+/// The one who writes.
+pub(crate) struct Writer<'a> {
+    tcp: &'a OwnedWriteHalf,
+    coded: Option<MutexGuard<'a, Coded>>,
+}
+
+// === impl Wire ===
+
+impl Wire {
+    pub(crate) fn new(tcp: OwnedWriteHalf) -> Self {
+        Wire {
+            tcp,
+            coded: OnceLock::new(),
+        }
+    }
+
+    /// From now on everything goes through `codec`. Once in the life of a connection, with nothing queued.
+    pub(crate) fn set_codec(&self, codec: Box<dyn Codec>) {
+        let _ = self.coded.set(Mutex::new(Coded {
+            codec,
+            residue: Vec::new(),
+            written: 0,
+        }));
+    }
+
+    pub(crate) fn is_coded(&self) -> bool {
+        self.coded.get().is_some()
+    }
+
+    /// Whether the handshake, if there is one, is over.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.coded
+            .get()
+            .is_none_or(|coded| coded.lock().codec.is_ready())
+    }
+
+    /// Whether the codec holds bytes that the socket has not taken.
+    pub(crate) fn has_residue(&self) -> bool {
+        self.coded
+            .get()
+            .is_some_and(|coded| !coded.lock().is_empty())
+    }
+
+    /// Decodes what was read. What the codec wants to say is left for the next writer; the second value
+    /// tells whether there is any.
+    pub(crate) fn decode(
+        &self,
+        wire: &[u8],
+        plain: &mut Vec<u8>,
+    ) -> (Result<Decoded, CodecError>, bool) {
+        let Some(coded) = self.coded.get() else {
+            plain.extend_from_slice(wire);
+            return (Ok(Decoded::Open), false);
+        };
+        let coded = &mut *coded.lock();
+        let decoded = coded.codec.decode(wire, plain);
+        coded.codec.drain(&mut coded.residue);
+        (decoded, !coded.is_empty())
+    }
+
+    /// Says good-bye in the codec's way; `true` when there is something to write.
+    pub(crate) fn close(&self) -> bool {
+        let Some(coded) = self.coded.get() else {
+            return false;
+        };
+        let coded = &mut *coded.lock();
+        coded.codec.close(&mut coded.residue);
+        !coded.is_empty()
+    }
+
+    /// Takes the sending side. One at a time, as [`crate::outbound::Outbound::writing`] says.
+    #[inline]
+    pub(crate) fn writer(&self) -> Writer<'_> {
+        Writer {
+            tcp: &self.tcp,
+            coded: self.coded.get().map(Mutex::lock),
+        }
+    }
+}
+
+// === impl Writer ===
+
+impl Writer<'_> {
+    /// Writes some of `slices` and returns how much of them it took. Behind a codec, what is taken is not
+    /// yet on its way: see [`Writer::finish`].
+    #[inline]
+    pub(crate) fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match (&mut self.coded, slices) {
+            (None, [only]) => self.tcp.try_write(only),
+            (None, several) => self.tcp.try_write_vectored(several),
+            (Some(coded), slices) => {
+                coded.flush(self.tcp)?;
+                let mut taken = 0;
+                for slice in slices {
+                    let part = &slice[..slice.len().min(ENCODE_STEP - taken)];
+                    let Coded { codec, residue, .. } = &mut **coded;
+                    codec.encode(part, residue).map_err(io::Error::other)?;
+                    taken += part.len();
+                    if taken == ENCODE_STEP {
+                        break;
+                    }
+                }
+                Ok(taken)
+            }
+        }
+    }
+
+    /// Gets what a codec still holds onto the wire.
+    #[inline]
+    pub(crate) fn finish(&mut self) -> Written {
+        let Some(coded) = &mut self.coded else {
+            return Written::All;
+        };
+        match coded.flush(self.tcp) {
+            Ok(()) => Written::All,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Written::Full,
+            Err(error) => Written::Broken(error),
+        }
+    }
+}
+
+// === impl Coded ===
+
+impl Coded {
+    fn is_empty(&self) -> bool {
+        self.residue.len() == self.written
+    }
+
+    fn flush(&mut self, tcp: &OwnedWriteHalf) -> io::Result<()> {
+        while self.written < self.residue.len() {
+            match tcp.try_write(&self.residue[self.written..]) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => self.written += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.written = 0;
+        self.residue.clear();
+        if self.residue.capacity() > ENCODE_STEP {
+            self.residue = Vec::new();
+        }
+        Ok(())
+    }
+}
