@@ -1,6 +1,7 @@
 //! What a broker is told: where to listen, whom to let in, and how much of everything.
 
 pub mod accounts;
+mod lame_duck;
 mod tls;
 mod units;
 mod websocket;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde::Deserialize;
 
+pub use lame_duck::LameDuck;
 pub use tls::{CertificatePair, HandshakeFirst, ParseTlsError, Tls, TlsVersion};
 pub(crate) use units::unit_power;
 pub use units::{ParseUnitError, parse_duration, parse_size};
@@ -23,8 +25,16 @@ pub use websocket::Websocket;
 pub struct Config {
     /// Where to listen for clients when no socket is handed in. Default `127.0.0.1:4222`.
     pub listen: SocketAddr,
-    /// Where to serve `/healthz` and `/varz`; nowhere by default.
+    /// Where to serve monitoring over HTTP; nowhere by default.
     pub monitor: Option<SocketAddr>,
+    /// Where to serve it over HTTPS, with the certificates of `tls`; nowhere by default.
+    pub monitor_https: Option<SocketAddr>,
+    /// What the paths of monitoring begin with; nothing by default.
+    pub monitor_base_path: String,
+    /// Closed connections that monitoring remembers. Default 10 000.
+    pub max_closed_clients: usize,
+    /// Words that describe this server to those who look for one (`region:eu`).
+    pub server_tags: Vec<String>,
     /// The name in INFO and `/varz`; the server's id by default.
     pub server_name: Option<String>,
     /// The `host:port` clients are told to use, when it is not the one they came by.
@@ -47,8 +57,12 @@ pub struct Config {
     pub mappings: Vec<accounts::Mapping>,
     /// The account that sees events of the server; `$SYS` when absent.
     pub system_account: Option<String>,
+    /// Leaves the system account out: no events, no requests.
+    pub no_system_account: bool,
     /// Whose signatures count; accounts and users then come as JWTs.
     pub operator: Option<accounts::Operator>,
+    /// How the server leaves when it is told to.
+    pub lame_duck: LameDuck,
 }
 
 /// How much of everything. Sizes are in bytes; text like `1MB` and `2s` is understood.
@@ -68,6 +82,8 @@ pub struct Limits {
     pub max_connections: usize,
     /// Subscriptions of one connection; 0, the default, means as many as it likes.
     pub max_subscriptions: usize,
+    /// Tokens of the subject of a subscription; 0, the default, means as many as it likes.
+    pub max_subject_tokens: usize,
     /// How often a silent client is pinged. Default 2 min.
     #[serde(deserialize_with = "units::duration")]
     pub ping_interval: Duration,
@@ -83,6 +99,11 @@ pub struct Limits {
     /// How long a client may take to say who it is. Default 2 s.
     #[serde(deserialize_with = "units::duration")]
     pub auth_timeout: Duration,
+    /// Whether a publisher waits a moment for a receiver that is behind. Default: it does. Otherwise that
+    /// receiver misses messages.
+    pub stall_producers: bool,
+    /// Bytes of a control line or payload that the log of the protocol shows; 0, the default, means all.
+    pub max_traced: usize,
 }
 
 /// Who may connect, and what they may do.
@@ -158,6 +179,10 @@ impl Default for Config {
         Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 4222)),
             monitor: None,
+            monitor_https: None,
+            monitor_base_path: String::new(),
+            max_closed_clients: 10_000,
+            server_tags: Vec::new(),
             server_name: None,
             client_advertise: None,
             workers: None,
@@ -169,7 +194,9 @@ impl Default for Config {
             accounts: Vec::new(),
             mappings: Vec::new(),
             system_account: None,
+            no_system_account: false,
             operator: None,
+            lame_duck: LameDuck::default(),
         }
     }
 }
@@ -182,11 +209,14 @@ impl Default for Limits {
             max_control_line: 4096,
             max_connections: 65_536,
             max_subscriptions: 0,
+            max_subject_tokens: 0,
             ping_interval: Duration::from_secs(120),
             first_ping: Duration::from_secs(2),
             ping_max: 2,
             write_deadline: Duration::from_secs(10),
             auth_timeout: Duration::from_secs(2),
+            stall_producers: true,
+            max_traced: 0,
         }
     }
 }
