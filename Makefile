@@ -4,13 +4,14 @@ CARGO ?= cargo
 DATA ?= data
 PROGRAMS = -p cupola -p cup -p cupola-warden -p cupola-staticfile-server -p cupola-bus
 
-.PHONY: help up build test check tools fmt clippy doc bench-platform fuzz clean-data
+.PHONY: help up build test check tools fmt clippy doc bench-platform bench-bus fuzz clean-data
 
 help:
 	@echo "make up              build, start everything, push the sample app, print its URL"
 	@echo "make test            install what tests need, then format check, clippy, rustdoc, all tests"
 	@echo "make check           the everyday loop: format, clippy and tests that need no root"
 	@echo "make bench-platform  how long starts, pushes and restarts take, and how much memory"
+	@echo "make bench-bus       the broker beside genuine nats-servers (BENCH='--quick --case req' for less)"
 
 # --- running ----------------------------------------------------------------------------------------
 
@@ -47,3 +48,8 @@ tools:
 
 bench-platform: build
 	$(CARGO) run --locked --release -p cupola-bench -- platform
+
+# The peers are installed below target/ when they are missing.
+bench-bus:
+	$(CARGO) build --locked --release -p cupola-bus -p cupola-bench
+	./target/release/cupola-bench bus $(BENCH)
