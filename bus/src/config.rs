@@ -1,6 +1,7 @@
 //! What a broker is told: where to listen, whom to let in, and how much of everything.
 
 pub mod accounts;
+mod cluster;
 mod lame_duck;
 mod tls;
 mod units;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde::Deserialize;
 
+pub use cluster::{Cluster, ClusterAuthorization, ParseRouteError, ROUTE_PORT, RouteUrl};
 pub use lame_duck::LameDuck;
 pub use tls::{CertificatePair, HandshakeFirst, ParseTlsError, Tls, TlsVersion};
 pub(crate) use units::unit_power;
@@ -63,6 +65,8 @@ pub struct Config {
     pub operator: Option<accounts::Operator>,
     /// How the server leaves when it is told to.
     pub lame_duck: LameDuck,
+    /// The peers to share clients with; none by default.
+    pub cluster: Option<Cluster>,
 }
 
 /// How much of everything. Sizes are in bytes; text like `1MB` and `2s` is understood.
@@ -197,6 +201,7 @@ impl Default for Config {
             no_system_account: false,
             operator: None,
             lame_duck: LameDuck::default(),
+            cluster: None,
         }
     }
 }
