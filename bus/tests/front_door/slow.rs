@@ -66,19 +66,18 @@ async fn one_who_is_slow_but_reads_loses_nothing() {
     let mut publisher = broker.greeted(QUIET).await;
     const COUNT: usize = 5000;
     let sending = tokio::spawn(async move {
+        // Mostly padding that costs neither side anything: it is the broker that is to be measured.
+        let padding = "x".repeat(7992);
         for n in 0..COUNT {
             publisher
-                .send(format!("PUB flood 8000\r\n{n:08000}\r\n"))
+                .send(format!("PUB flood 8000\r\n{n:08}{padding}\r\n"))
                 .await;
         }
         publisher.sync().await;
     });
     for n in 0..COUNT {
         let (_, _, _, body) = slow.message().await;
-        assert_eq!(
-            String::from_utf8(body).unwrap().parse::<usize>().unwrap(),
-            n
-        );
+        assert_eq!(body[..8], *format!("{n:08}").as_bytes());
     }
     sending.await.unwrap();
     assert_eq!(broker.handle.stats().slow_consumers, 0);

@@ -114,9 +114,8 @@ impl Raw {
         let caller = std::panic::Location::caller();
         async move {
             let mut got = Vec::new();
-            while got.len() < wanted.len() {
-                let Some(byte) = self.byte().await else { break };
-                got.push(byte);
+            while got.len() < wanted.len() && self.fill().await {
+                got.push(self.unread.remove(0));
                 if !wanted.as_bytes().starts_with(&got) {
                     // What follows helps to understand.
                     let rest = tokio::time::timeout(Duration::from_millis(50), self.line()).await;
@@ -137,27 +136,36 @@ impl Raw {
     /// The connection ends, after exactly `last`.
     pub(crate) async fn ends_with(&mut self, last: &str) {
         self.expect(last).await;
-        let next = self.byte().await;
-        assert_eq!(next.map(char::from), None, "more came");
+        let more = self.fill().await;
+        assert!(
+            !more,
+            "more came: {}",
+            String::from_utf8_lossy(&self.unread)
+        );
     }
 
     /// The next line, without its end.
     pub(crate) async fn line(&mut self) -> String {
         let mut line = Vec::new();
-        while let Some(byte) = self.byte().await {
-            match byte {
-                b'\n' => break,
-                b'\r' => {}
-                byte => line.push(byte),
-            }
+        while self.fill().await {
+            let Some(end) = self.unread.iter().position(|byte| *byte == b'\n') else {
+                line.append(&mut self.unread);
+                continue;
+            };
+            line.extend(self.unread.drain(..=end));
+            break;
         }
-        String::from_utf8_lossy(&line).into_owned()
+        String::from_utf8_lossy(&line)
+            .trim_end_matches(['\r', '\n'])
+            .to_owned()
     }
 
     pub(crate) async fn bytes(&mut self, count: usize) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(count);
         while bytes.len() < count {
-            bytes.push(self.byte().await.expect("the connection has ended"));
+            assert!(self.fill().await, "the connection has ended");
+            let lacking = count - bytes.len();
+            bytes.extend(self.unread.drain(..lacking.min(self.unread.len())));
         }
         bytes
     }
@@ -176,17 +184,16 @@ impl Raw {
         (words[1].to_owned(), words[2].to_owned(), reply, body)
     }
 
-    async fn byte(&mut self) -> Option<u8> {
+    /// Reads when nothing is left; `false` at the end of the connection.
+    async fn fill(&mut self) -> bool {
         if self.unread.is_empty() {
-            let mut buffer = vec![0; 64 << 10];
-            let count = tokio::time::timeout(PATIENCE, self.socket.read(&mut buffer))
+            self.unread.resize(64 << 10, 0);
+            let count = tokio::time::timeout(PATIENCE, self.socket.read(&mut self.unread))
                 .await
                 .expect("nothing came in time")
                 .unwrap_or(0);
-            buffer.truncate(count);
-            buffer.reverse();
-            self.unread = buffer;
+            self.unread.truncate(count);
         }
-        self.unread.pop()
+        !self.unread.is_empty()
     }
 }
