@@ -4,8 +4,15 @@
 //! the task that reads see the same state. A connection without one is plain TCP and pays nothing.
 
 mod connection;
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "sessions and routes are about to use it"
+)]
+pub(crate) mod tls;
 
 pub(crate) use connection::Wire;
+pub use tls::TlsConfigError;
 
 /// What lies between a socket and the protocol.
 pub(crate) trait Codec: Send + std::fmt::Debug {
