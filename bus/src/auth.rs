@@ -236,10 +236,6 @@ impl Users {
             if let Some((password, identity)) = self.names.get(name) {
                 return password.check(given, identity);
             }
-            // A token may also come as the user part of the URL.
-            if options.pass.is_none() && self.token.is_some() {
-                return self.check_token(name.clone().into());
-            }
             // As costly as a known name.
             let _ = Password::Digest([0; 32]).check(given, &Arc::default());
             return Verdict::Refused;
@@ -414,10 +410,8 @@ mod tests {
             check(serde_json::json!({ "auth_token": "tok" })).unwrap(),
             "token"
         );
-        assert_eq!(
-            check(serde_json::json!({ "user": "tok" })).unwrap(),
-            "token"
-        );
+        // A token in the user's place is none, as with nats-server.
+        assert_eq!(check(serde_json::json!({ "user": "tok" })), None);
         assert_eq!(check(serde_json::json!({ "auth_token": "no" })), None);
         assert_eq!(check(serde_json::json!({})).unwrap(), "guest");
         assert!(!users.required());

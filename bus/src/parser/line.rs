@@ -219,7 +219,8 @@ fn publish_with_headers<'a>(arguments: &'a [u8], rules: &Rules) -> Result<Line<'
     Ok(Line::Publish {
         subject,
         reply,
-        header_len: Some(header_len),
+        // A block of no length is no block.
+        header_len: (header_len > 0).then_some(header_len),
         size,
     })
 }
