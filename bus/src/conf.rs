@@ -27,6 +27,9 @@ const DEPTH: usize = 64;
 const INCLUDES: usize = 10;
 /// Variables that name variables.
 const VARIABLES: usize = 16;
+/// Values of all files together, those counted that a variable repeats: a few lines that repeat each other
+/// would else fill the memory.
+const VALUES: usize = 1 << 20;
 /// Longest file, in bytes.
 const LONGEST: u64 = 16 << 20;
 
@@ -82,6 +85,9 @@ pub enum Problem {
     /// A variable that leads to itself.
     #[error("variable ${0} leads to itself")]
     VariableCycle(String),
+    /// Too many values.
+    #[error("more values than anybody writes: do variables repeat each other?")]
+    Size,
     /// Too many levels.
     #[error("nested too deep")]
     Depth,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::value::{Entry, Kind, Map, Position, Value};
-use super::{ConfError, DEPTH, INCLUDES, Problem, Source, VARIABLES, scalar};
+use super::{ConfError, DEPTH, INCLUDES, Problem, Source, VALUES, VARIABLES, scalar};
 
 /// Parses one text; includes and variables get parsers of their own.
 pub(super) struct Parser<'a> {
@@ -18,6 +18,8 @@ pub(super) struct Parser<'a> {
     depth: usize,
     includes: usize,
     variables: usize,
+    /// Values so far.
+    values: usize,
     /// The last position asked for, from where the next one is counted on.
     mark: Cell<Mark>,
 }
@@ -42,6 +44,7 @@ impl<'a> Parser<'a> {
             depth: 0,
             includes: 0,
             variables: 0,
+            values: 0,
             mark: Cell::default(),
         }
     }
@@ -143,6 +146,10 @@ impl<'a> Parser<'a> {
 
     fn value(&mut self) -> Result<Value, ConfError> {
         let at = self.position();
+        self.values += 1;
+        if self.values > VALUES {
+            return Err(at.error(Problem::Size));
+        }
         let kind = match self.peek() {
             None => return Err(self.error(Problem::End("a value"))),
             Some('{') => {
@@ -303,7 +310,10 @@ impl<'a> Parser<'a> {
 
     fn variable(&mut self, name: &str, at: &Position) -> Result<Kind, ConfError> {
         if let Some(value) = self.scopes.iter().rev().find_map(|scope| scope.get(name)) {
-            return Ok(value.kind.clone());
+            let size = value.kind.size();
+            let kind = (self.values + size <= VALUES).then(|| value.kind.clone());
+            self.values += size;
+            return kind.ok_or_else(|| at.error(Problem::Size));
         }
         let Some(text) = self.source.variable(name) else {
             return Err(at.error(Problem::Variable(name.to_owned())));
@@ -321,10 +331,12 @@ impl<'a> Parser<'a> {
             depth: self.depth,
             includes: self.includes,
             variables: self.variables + 1,
+            values: self.values,
             mark: Cell::default(),
         };
         let value = inner.only_value();
         self.scopes = inner.scopes;
+        self.values = inner.values;
         value.map_err(|error| at.error(error.problem))
     }
 
@@ -375,10 +387,12 @@ impl<'a> Parser<'a> {
             depth: self.depth,
             includes: self.includes + 1,
             variables: self.variables,
+            values: self.values,
             mark: Cell::default(),
         };
         let result = inner.entries_of_file();
         self.scopes = inner.scopes;
+        self.values = inner.values;
         result
     }
 

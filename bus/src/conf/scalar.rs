@@ -25,8 +25,9 @@ pub(super) fn read(word: &str) -> Result<Kind, Problem> {
         && !fraction.is_empty()
         && fraction.bytes().all(|letter| letter.is_ascii_digit())
     {
-        return match word.parse() {
-            Ok(number) => Ok(Kind::Float(number)),
+        return match word.parse::<f64>() {
+            Ok(number) if number.is_finite() => Ok(Kind::Float(number)),
+            Ok(_) => Err(Problem::Number(word.to_owned())),
             Err(_) => Ok(Kind::Text(word.to_owned())),
         };
     }

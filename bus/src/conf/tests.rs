@@ -335,3 +335,29 @@ proptest! {
         let _ = tree_from(&words.concat(), &source);
     }
 }
+
+#[test]
+fn variables_that_repeat_each_other_stay_bounded() {
+    let mut text = String::from("v0: [1, 1, 1, 1, 1, 1, 1, 1]\n");
+    for level in 1..40 {
+        let before = format!("$v{}", level - 1);
+        text.push_str(&format!(
+            "v{level}: [{}]\n",
+            [before.as_str(); 8].join(", ")
+        ));
+    }
+    let error = tree(&text).unwrap_err();
+    assert!(error.contains(":7:"), "{error}");
+    assert!(error.contains("more values than anybody writes"), "{error}");
+    let source = Memory {
+        variables: [("A".to_owned(), "[$A, $A, $A, $A]".to_owned())].into(),
+        ..Memory::default()
+    };
+    tree_from("a: $A", &source).unwrap_err();
+}
+
+#[test]
+fn a_number_beyond_all_bounds_is_refused() {
+    let error = tree(&format!("a: {}.5", "9".repeat(400))).unwrap_err();
+    assert!(error.contains("too large"), "{error}");
+}

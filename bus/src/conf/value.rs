@@ -91,6 +91,20 @@ impl Kind {
             Kind::Map(_) => "a map",
         }
     }
+
+    /// How many values it holds, itself counted.
+    pub(super) fn size(&self) -> usize {
+        let inside: usize = match self {
+            Kind::Array(items) => items.iter().map(|item| item.kind.size()).sum(),
+            Kind::Map(map) => map
+                .entries
+                .iter()
+                .map(|entry| entry.value.kind.size())
+                .sum(),
+            _ => 0,
+        };
+        1 + inside
+    }
 }
 
 impl Map {
