@@ -10,6 +10,7 @@ help:
 	@echo "make up              build, start everything, push the sample app, print its URL"
 	@echo "make test            install what tests need, then format check, clippy, rustdoc, all tests"
 	@echo "make check           the everyday loop: format, clippy and tests that need no root"
+	@echo "make fuzz            feed the bus rubbish, FUZZ_SECONDS (600) for each kind of input"
 	@echo "make bench-platform  how long starts, pushes and restarts take, and how much memory"
 	@echo "make bench-bus       the broker beside genuine nats-servers (BENCH='--quick --case req' for less)"
 
@@ -43,6 +44,10 @@ doc:
 
 tools:
 	./.ci/install-test-tools
+
+# What it has found before is replayed by the ordinary tests.
+fuzz:
+	./bus/fuzz/run
 
 # --- measuring --------------------------------------------------------------------------------------
 

@@ -25,6 +25,9 @@ mod client;
 pub mod conf;
 pub mod config;
 mod delivery;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod hash;
 mod hub;
 mod monitor;
