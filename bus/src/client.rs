@@ -198,7 +198,7 @@ impl Client {
             Admission::Yes => false,
             Admission::Last => true,
         };
-        let parts = parts(out.headers, sub.sid.as_bytes());
+        let parts = parts(out.headers, sub.sid());
         out.push(parts, pool);
         out.messages += 1;
         out.bytes += size as u64;
@@ -366,20 +366,20 @@ impl Client {
         sub: &Arc<Subscription>,
         list: impl FnOnce(&Arc<Subscription>),
     ) -> Enrolment {
-        let hash = seed.hash(sub.sid.as_bytes());
+        let hash = seed.hash(sub.sid());
         let mut subs = self.subs.lock();
         if subs.closed {
             return Enrolment::Closed;
         }
         if subs
             .table
-            .find(hash, |known| known.sid.as_bytes() == sub.sid.as_bytes())
+            .find(hash, |known| known.sid() == sub.sid())
             .is_some()
         {
             return Enrolment::Known;
         }
         subs.table
-            .insert_unique(hash, Arc::clone(sub), |sub| seed.hash(sub.sid.as_bytes()));
+            .insert_unique(hash, Arc::clone(sub), |sub| seed.hash(sub.sid()));
         list(sub);
         Enrolment::Added
     }
@@ -387,14 +387,14 @@ impl Client {
     pub(crate) fn subscription(&self, seed: Seed, sid: &[u8]) -> Option<Arc<Subscription>> {
         let subs = self.subs.lock();
         subs.table
-            .find(seed.hash(sid), |known| known.sid.as_bytes() == sid)
+            .find(seed.hash(sid), |known| known.sid() == sid)
             .cloned()
     }
 
     /// Forgets a subscription (this very one, not a later one of the same sid).
     pub(crate) fn forget(&self, seed: Seed, sub: &Arc<Subscription>) {
         let mut subs = self.subs.lock();
-        let hash = seed.hash(sub.sid.as_bytes());
+        let hash = seed.hash(sub.sid());
         if let Ok(entry) = subs.table.find_entry(hash, |known| Arc::ptr_eq(known, sub)) {
             entry.remove();
         }

@@ -93,10 +93,10 @@ impl Desk {
             congested,
         };
         let mut count = 0;
-        for sub in &found.plain {
+        for sub in found.plain() {
             count += usize::from(courier.deliver(sub));
         }
-        for group in &found.groups {
+        for group in found.groups() {
             let members = &group.members;
             let first = dice.below(members.len());
             let mut order = members[first..].iter().chain(&members[..first]);

@@ -13,34 +13,95 @@ impl Seed {
         Seed(rng.random(), rng.random::<u64>() | 1)
     }
 
-    /// The hash of `bytes` under this seed: folded multiplications over words of eight.
+    /// The hash of `bytes` under this seed: folded multiplications over words of eight. Words may
+    /// overlap, so that no length needs a loop over single bytes.
     #[inline]
     pub(crate) fn hash(self, bytes: &[u8]) -> u64 {
-        let mut state = self.0 ^ (bytes.len() as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        let mut chunks = bytes.chunks_exact(8);
-        for chunk in &mut chunks {
-            let mut word = [0u8; 8];
-            word.copy_from_slice(chunk);
-            state = fold(state ^ u64::from_le_bytes(word), self.1);
+        let mut state = self.0;
+        let mut rest = bytes;
+        while rest.len() > 16 {
+            let (head, tail) = rest.split_at(16);
+            state = fold(state ^ first(head), self.1 ^ last(head));
+            rest = tail;
         }
-        let rest = chunks.remainder();
-        if !rest.is_empty() {
-            let mut word = [0u8; 8];
-            word[..rest.len()].copy_from_slice(rest);
-            state = fold(state ^ u64::from_le_bytes(word), self.1);
-        }
-        fold(state, 0xD6E8_FEB8_6659_FD93 ^ self.1)
+        // The last sixteen bytes, or all when there are fewer.
+        let (low, high) = match bytes.len() {
+            0 => (0, 0),
+            1..4 => (triple(bytes), 0),
+            4..8 => halves(bytes),
+            8..16 => (first(bytes), last(bytes)),
+            len => {
+                let end = &bytes[len - 16..];
+                (first(end), last(end))
+            }
+        };
+        let product = u128::from(state ^ low).wrapping_mul(u128::from(self.1 ^ high));
+        let (low, high) = parts(product);
+        fold(low ^ bytes.len() as u64 ^ MIX, high ^ self.1)
+    }
+}
+
+const MIX: u64 = 0x9E37_79B9_7F4A_7C15;
+
+#[inline]
+fn first(bytes: &[u8]) -> u64 {
+    bytes
+        .first_chunk()
+        .map_or(0, |word| u64::from_le_bytes(*word))
+}
+
+#[inline]
+fn last(bytes: &[u8]) -> u64 {
+    bytes
+        .last_chunk()
+        .map_or(0, |word| u64::from_le_bytes(*word))
+}
+
+/// The first and the last four of four to eight bytes.
+#[inline]
+fn halves(bytes: &[u8]) -> (u64, u64) {
+    let half = |word: Option<&[u8; 4]>| word.map_or(0, |word| u32::from_le_bytes(*word));
+    (
+        half(bytes.first_chunk()).into(),
+        half(bytes.last_chunk()).into(),
+    )
+}
+
+/// One to three bytes.
+#[inline]
+fn triple(bytes: &[u8]) -> u64 {
+    let byte = |at: usize| u64::from(bytes.get(at).copied().unwrap_or(0));
+    byte(0) | byte(bytes.len() / 2) << 8 | byte(bytes.len() - 1) << 16
+}
+
+/// Whether both are the same. In place for what subjects and sids usually are, which a call to the
+/// system's comparison would cost more than.
+#[inline]
+pub(crate) fn equal(a: &[u8], b: &[u8]) -> bool {
+    let len = a.len();
+    if len != b.len() {
+        return false;
+    }
+    match len {
+        8..=16 => first(a) == first(b) && last(a) == last(b),
+        4..8 => halves(a) == halves(b),
+        _ => a == b,
     }
 }
 
 #[inline]
 #[expect(
     clippy::cast_possible_truncation,
-    reason = "folding keeps both halves of the product"
+    reason = "both halves of the product are kept"
 )]
+fn parts(product: u128) -> (u64, u64) {
+    (product as u64, (product >> 64) as u64)
+}
+
+#[inline]
 fn fold(a: u64, b: u64) -> u64 {
-    let product = u128::from(a).wrapping_mul(u128::from(b));
-    (product as u64) ^ ((product >> 64) as u64)
+    let (low, high) = parts(u128::from(a).wrapping_mul(u128::from(b)));
+    low ^ high
 }
 
 /// A small, fast generator for choices that need no secrecy (which queue member is next).
@@ -85,6 +146,22 @@ mod tests {
         }
         assert_eq!(all.len(), 10_000);
         assert_eq!(low.len(), 256);
+    }
+
+    #[test]
+    fn every_byte_counts() {
+        let seed = Seed::random();
+        for len in 0..70 {
+            let text = vec![7u8; len];
+            assert!(equal(&text, &text.clone()));
+            for at in 0..len {
+                let mut other = text.clone();
+                other[at] ^= 1;
+                assert_ne!(seed.hash(&text), seed.hash(&other), "byte {at} of {len}");
+                assert!(!equal(&text, &other), "byte {at} of {len}");
+            }
+            assert_ne!(seed.hash(&text), seed.hash(&vec![7u8; len + 1]));
+        }
     }
 
     #[test]

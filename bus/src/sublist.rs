@@ -22,7 +22,8 @@ use hashbrown::HashTable;
 use parking_lot::RwLock;
 
 pub use cache::MatchCache;
-pub use matches::{Group, Matches, Member};
+use matches::Removal;
+pub use matches::{Group, Lists, Matches, Member};
 use trie::{Frontier, Trie};
 
 use crate::hash::Seed;
@@ -48,7 +49,7 @@ pub struct Sublist<T> {
 #[derive(Debug)]
 struct LiteralShard<T> {
     generation: AtomicU64,
-    table: RwLock<HashTable<Arc<Matches<T>>>>,
+    table: RwLock<HashTable<Matches<T>>>,
 }
 
 #[derive(Debug)]
@@ -140,12 +141,12 @@ impl<T: Member> Sublist<T> {
             let shard = &self.literals[literal_index(hash)];
             let mut table = shard.table.write();
             match table.find_mut(hash, |entry| entry.subject() == subject) {
-                Some(entry) => Arc::make_mut(entry).insert(member),
+                Some(entry) => entry.insert(member),
                 None => {
-                    let mut entry = Matches::new(Arc::clone(member.shared_subject()));
-                    entry.insert(member);
                     let seed = self.seed;
-                    table.insert_unique(hash, Arc::new(entry), |entry| seed.hash(entry.subject()));
+                    table.insert_unique(hash, Matches::of(member), |entry| {
+                        seed.hash(entry.subject())
+                    });
                 }
             }
             shard.generation.fetch_add(1, Ordering::Release);
@@ -183,12 +184,12 @@ impl<T: Member> Sublist<T> {
         let Ok(mut entry) = table.find_entry(hash, |entry| entry.subject() == subject) else {
             return false;
         };
-        let matches = Arc::make_mut(entry.get_mut());
-        if !matches.remove(member) {
-            return false;
-        }
-        if matches.is_empty() {
-            entry.remove();
+        match entry.get_mut().remove(member) {
+            Removal::Absent => return false,
+            Removal::Done => {}
+            Removal::Last => {
+                entry.remove();
+            }
         }
         if table.capacity() > 64 && table.len() < table.capacity() / 4 {
             let seed = self.seed;
@@ -208,17 +209,12 @@ impl<T: Member> Sublist<T> {
     }
 
     /// Who gets a message on `subject`, uncached. Used where speed does not matter.
-    pub fn find(&self, subject: &[u8]) -> Option<Arc<Matches<T>>> {
+    pub fn find(&self, subject: &[u8]) -> Option<Matches<T>> {
         self.find_with(subject, self.seed.hash(subject), &mut Frontier::default())
     }
 
-    fn find_with(
-        &self,
-        subject: &[u8],
-        hash: u64,
-        frontier: &mut Frontier,
-    ) -> Option<Arc<Matches<T>>> {
-        let mut found: Option<Arc<Matches<T>>> = {
+    fn find_with(&self, subject: &[u8], hash: u64, frontier: &mut Frontier) -> Option<Matches<T>> {
+        let mut found: Option<Matches<T>> = {
             let table = self.literals[literal_index(hash)].table.read();
             table
                 .find(hash, |entry| entry.subject() == subject)
@@ -229,8 +225,8 @@ impl<T: Member> Sublist<T> {
             if shard.len.load(Ordering::Acquire) > 0 && subject::is_routable(subject) {
                 let trie = shard.trie.read();
                 trie.find(subject, frontier, |more| match &mut found {
-                    None => found = Some(Arc::clone(more)),
-                    Some(found) => Arc::make_mut(found).merge(more),
+                    None => found = Some(more.clone()),
+                    Some(found) => found.merge(more),
                 });
             }
         }

@@ -7,24 +7,21 @@ use crate::auth::Identity;
 use crate::client::Client;
 use crate::sublist::Member;
 
-/// The client's name for a subscription, in place when it is short (it nearly always is).
-#[derive(Clone, Debug)]
-pub(crate) enum Sid {
-    Short { len: u8, bytes: [u8; 22] },
-    Long(Box<[u8]>),
-}
-
-/// One subscription. `max`, `delivered` and `gone` change under the lock of its client's queue only.
+/// One subscription. There may be very many: what is rare lies apart, and names share one allocation.
+///
+/// `delivered`, `max` and `gone` change under the lock of its client's queue only.
 #[derive(Debug)]
 pub(crate) struct Subscription {
     pub(crate) client: Arc<Client>,
-    pub(crate) sid: Sid,
-    subject: Arc<[u8]>,
-    slot: AtomicU32,
+    /// Its subject, and after it the client's name for it.
+    names: Box<[u8]>,
     /// What most subscriptions do not have.
     pub(crate) special: Option<Box<Special>>,
-    max: AtomicU64,
     delivered: AtomicU64,
+    /// How many deliveries end it; 0 when none does.
+    max: AtomicU32,
+    subject_len: u32,
+    slot: AtomicU32,
     gone: AtomicBool,
 }
 
@@ -53,14 +50,23 @@ impl Subscription {
         let special = (!special.is_plain()).then(|| Box::new(special));
         Subscription {
             client,
-            sid: Sid::new(sid),
-            subject: subject.into(),
-            slot: AtomicU32::new(0),
+            names: [subject, sid].concat().into(),
             special,
-            max: AtomicU64::new(0),
             delivered: AtomicU64::new(0),
+            max: AtomicU32::new(0),
+            // Far below, as control lines are short.
+            subject_len: u32::try_from(subject.len()).unwrap_or(u32::MAX),
+            slot: AtomicU32::new(0),
             gone: AtomicBool::new(false),
         }
+    }
+
+    /// What the client calls it.
+    #[inline]
+    pub(crate) fn sid(&self) -> &[u8] {
+        self.names
+            .get(self.subject_len as usize..)
+            .unwrap_or_default()
     }
 
     /// Counts a delivery that is about to be queued.
@@ -72,7 +78,7 @@ impl Subscription {
         let delivered = self.delivered.load(Ordering::Relaxed) + 1;
         self.delivered.store(delivered, Ordering::Relaxed);
         let max = self.max.load(Ordering::Relaxed);
-        if max != 0 && delivered >= max {
+        if max != 0 && delivered >= u64::from(max) {
             self.gone.store(true, Ordering::Relaxed);
             return Admission::Last;
         }
@@ -85,14 +91,19 @@ impl Subscription {
             self.gone.store(true, Ordering::Relaxed);
             return false;
         }
+        // Beyond what this counts to it might as well be for ever.
+        let max = u32::try_from(max).unwrap_or(0);
         self.max.store(max, Ordering::Relaxed);
         true
     }
 }
 
 impl Member for Subscription {
-    fn shared_subject(&self) -> &Arc<[u8]> {
-        &self.subject
+    #[inline]
+    fn subject(&self) -> &[u8] {
+        self.names
+            .get(..self.subject_len as usize)
+            .unwrap_or_default()
     }
 
     fn queue(&self) -> Option<&Arc<[u8]>> {
@@ -109,41 +120,5 @@ impl Member for Subscription {
 impl Special {
     fn is_plain(&self) -> bool {
         self.queue.is_none() && self.filter.is_none()
-    }
-}
-
-// === impl Sid ===
-
-impl Sid {
-    fn new(text: &[u8]) -> Self {
-        let mut bytes = [0; 22];
-        match (bytes.get_mut(..text.len()), u8::try_from(text.len())) {
-            (Some(place), Ok(len)) => {
-                place.copy_from_slice(text);
-                Sid::Short { len, bytes }
-            }
-            _ => Sid::Long(text.into()),
-        }
-    }
-
-    #[inline]
-    pub(crate) fn as_bytes(&self) -> &[u8] {
-        match self {
-            Sid::Short { len, bytes } => &bytes[..usize::from(*len)],
-            Sid::Long(bytes) => bytes,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sids_of_any_length_come_back() {
-        for len in [0, 1, 21, 22, 23, 300] {
-            let text = vec![b'7'; len];
-            assert_eq!(Sid::new(&text).as_bytes(), text);
-        }
     }
 }

@@ -199,11 +199,10 @@ impl Talk {
         let Some(found) = self.account.list.find(reply) else {
             return;
         };
-        let mut listed = found
-            .plain
-            .iter()
-            .chain(found.groups.iter().flat_map(|group| &group.members));
-        let Some(sub) = listed.find(|sub| Arc::ptr_eq(&sub.client, &self.client)) else {
+        let Some(sub) = found
+            .all()
+            .find(|sub| Arc::ptr_eq(&sub.client, &self.client))
+        else {
             return;
         };
         let len = frame::NO_RESPONDERS.len();
@@ -211,7 +210,7 @@ impl Talk {
         text.extend_from_slice(b"HMSG ");
         text.extend_from_slice(reply);
         text.push(b' ');
-        text.extend_from_slice(sub.sid.as_bytes());
+        text.extend_from_slice(sub.sid());
         text.extend_from_slice(format!(" {len} {len}\r\n").as_bytes());
         text.extend_from_slice(frame::NO_RESPONDERS);
         text.extend_from_slice(b"\r\n");

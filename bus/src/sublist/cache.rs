@@ -5,11 +5,10 @@
 //! again. A wrong guess costs one probe of the sublist, which is cheap by itself; there is no cliff at
 //! the cache's size.
 
-use std::sync::Arc;
-
 use super::matches::{Matches, Member};
 use super::trie::Frontier;
 use super::{Shards, Stamp, Sublist};
+use crate::hash::equal;
 
 const SMALLEST: usize = 64;
 const LARGEST: usize = 8192;
@@ -18,10 +17,12 @@ const LARGEST: usize = 8192;
 #[derive(Debug)]
 pub struct MatchCache<T> {
     slots: Vec<Slot<T>>,
+    /// The slot of the last hit: many a client publishes the same subject again and again.
+    last: usize,
     /// Entries pushed out by others since the table last grew.
     evictions: usize,
     /// The result of the last miss.
-    missed: Option<Arc<Matches<T>>>,
+    missed: Option<Matches<T>>,
     frontier: Frontier,
 }
 
@@ -38,7 +39,7 @@ struct Entry<T> {
     subject: Box<[u8]>,
     shards: Shards,
     stamp: Stamp,
-    matches: Option<Arc<Matches<T>>>,
+    matches: Option<Matches<T>>,
 }
 
 // === impl MatchCache ===
@@ -47,6 +48,7 @@ impl<T> Default for MatchCache<T> {
     fn default() -> Self {
         MatchCache {
             slots: Vec::new(),
+            last: 0,
             evictions: 0,
             missed: None,
             frontier: Frontier::default(),
@@ -58,29 +60,40 @@ impl<T: Member> MatchCache<T> {
     /// Who gets a message on `subject`; the answer is good until the next call.
     #[inline]
     pub fn find(&mut self, list: &Sublist<T>, subject: &[u8]) -> Option<&Matches<T>> {
+        if self.is_at(self.last, list, subject) {
+            return self.matches_at(self.last);
+        }
         let hash = list.seed.hash(subject);
         let at = index(hash, self.slots.len());
-        let hit = self
-            .slots
-            .get(at)
-            .and_then(|slot| slot.entry.as_ref())
-            .is_some_and(|entry| {
-                entry.hash == hash
-                    && list.stamp(entry.shards) == entry.stamp
-                    && *entry.subject == *subject
-            });
-        if hit {
-            return self.slots[at]
-                .entry
-                .as_ref()
-                .and_then(|entry| entry.matches.as_deref());
+        if self.is_at(at, list, subject) {
+            self.last = at;
+            return self.matches_at(at);
         }
+        self.look_up(list, subject, hash)
+    }
+
+    /// Whether the entry in a slot is for this subject, and what it says still holds.
+    #[inline]
+    fn is_at(&self, at: usize, list: &Sublist<T>, subject: &[u8]) -> bool {
+        let entry = self.slots.get(at).and_then(|slot| slot.entry.as_ref());
+        entry.is_some_and(|entry| {
+            equal(&entry.subject, subject) && list.stamp(entry.shards) == entry.stamp
+        })
+    }
+
+    #[inline]
+    fn matches_at(&self, at: usize) -> Option<&Matches<T>> {
+        self.slots.get(at)?.entry.as_ref()?.matches.as_ref()
+    }
+
+    #[inline(never)]
+    fn look_up(&mut self, list: &Sublist<T>, subject: &[u8], hash: u64) -> Option<&Matches<T>> {
         // Read before the lookup: a change in between makes the entry outdated, never wrong.
         let shards = list.shards(subject, hash);
         let stamp = list.stamp(shards);
         self.missed = list.find_with(subject, hash, &mut self.frontier);
         self.remember(subject, hash, shards, stamp);
-        self.missed.as_deref()
+        self.missed.as_ref()
     }
 
     /// Keeps what a miss has found, when its subject has missed before.

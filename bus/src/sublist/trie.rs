@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use hashbrown::HashTable;
 
-use super::matches::{Matches, Member};
+use super::matches::{Matches, Member, Removal};
 use crate::hash::Seed;
 use crate::subject;
 
@@ -32,9 +32,9 @@ struct Node<T> {
     token: Box<[u8]>,
     star: u32,
     /// Subscriptions that end here.
-    here: Option<Arc<Matches<T>>>,
+    here: Option<Matches<T>>,
     /// Subscriptions that end in a `>` after this.
-    rest: Option<Arc<Matches<T>>>,
+    rest: Option<Matches<T>>,
     /// Children, the star included.
     children: u32,
 }
@@ -71,9 +71,10 @@ impl<T: Member> Trie<T> {
         }
         let node = &mut self.nodes[at as usize];
         let place = if open { &mut node.rest } else { &mut node.here };
-        let matches = place
-            .get_or_insert_with(|| Arc::new(Matches::new(Arc::clone(member.shared_subject()))));
-        Arc::make_mut(matches).insert(member);
+        match place {
+            Some(matches) => matches.insert(member),
+            None => *place = Some(Matches::of(member)),
+        }
     }
 
     pub(super) fn remove(&mut self, member: &Arc<T>) -> bool {
@@ -93,13 +94,13 @@ impl<T: Member> Trie<T> {
         let node = &mut self.nodes[at as usize];
         let place = if open { &mut node.rest } else { &mut node.here };
         let Some(matches) = place else { return false };
-        let matches = Arc::make_mut(matches);
-        if !matches.remove(member) {
-            return false;
-        }
-        if matches.is_empty() {
-            *place = None;
-            self.prune(at);
+        match matches.remove(member) {
+            Removal::Absent => return false,
+            Removal::Done => {}
+            Removal::Last => {
+                *place = None;
+                self.prune(at);
+            }
         }
         true
     }
@@ -109,7 +110,7 @@ impl<T: Member> Trie<T> {
         &'a self,
         subject: &[u8],
         frontier: &mut Frontier,
-        mut found: impl FnMut(&'a Arc<Matches<T>>),
+        mut found: impl FnMut(&'a Matches<T>),
     ) {
         if self.nodes.is_empty() {
             return;
