@@ -6,6 +6,7 @@
 //! are refused as soon as they are known to be too long, an unknown verb at its first wrong byte.
 
 mod line;
+mod swift;
 
 use std::ops::ControlFlow;
 
@@ -279,7 +280,15 @@ impl Parser {
         self.scanned = 0;
         self.wanted = None;
         while at < input.len() {
-            match step(&input[at..], 0, &self.rules)? {
+            let rest = &input[at..];
+            if let Some((publish, consumed)) = swift::publish(rest, &self.rules) {
+                at += consumed;
+                if let ControlFlow::Break(broken) = sink(&mut self.rules, Op::Publish(publish)) {
+                    return Ok((at, Some(broken)));
+                }
+                continue;
+            }
+            match step(rest, 0, &self.rules)? {
                 Step::Frame { op, consumed } => {
                     at += consumed;
                     if let ControlFlow::Break(broken) = sink(&mut self.rules, op) {

@@ -249,4 +249,21 @@ proptest! {
         let in_one = whole(&stream);
         prop_assert_eq!(&parse(&cut(&stream, &places), RULES), &in_one);
     }
+
+    /// What comes in one piece takes the swift way when it can, what drips in never does.
+    #[test]
+    fn the_swift_way_is_the_general_way(
+        words in proptest::collection::vec(
+            prop::sample::select(&[
+                " ", " ", " ", "  ", "\t", "a", "b.c", "b.c.d.e.f.g.h.i", "_INBOX.x.*", "0", "5", "05",
+                "1001", "123456789", "1234567890", "-1", "\r", "\u{1}", "\u{ff}", "\r\n", "\n", "PUB ",
+            ][..]),
+            0..12),
+        tail in prop::sample::select(&["\r\n\r\n", " 5\r\nhello\r\n", "\n\r\n", " 0\r\n\r\n", " 3\r\nabcd"][..]),
+        behind in prop::sample::select(&["", "PING\r\n", "PUB after 12\r\nhello, world\r\n"][..]),
+    ) {
+        let stream = ["PUB a", &words.concat(), tail, behind].concat();
+        let drops: Vec<&[u8]> = stream.as_bytes().chunks(1).collect();
+        prop_assert_eq!(whole(stream.as_bytes()), parse(&drops, RULES));
+    }
 }
