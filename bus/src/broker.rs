@@ -1,5 +1,8 @@
 //! The door: `Config` in, [`build`], [`Broker::run`].
 
+mod lame_duck;
+mod reload;
+
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -7,11 +10,13 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::{AuthConfigError, Users};
-use crate::config::{Config, Limits};
-use crate::hub::{Hub, Settings, Stats};
+use crate::auth::AuthConfigError;
+use crate::config::Config;
+use crate::hub::{Hub, Stats};
 use crate::monitor;
+use crate::settings::Settings;
 use crate::worker::{self, Door, Worker};
+pub use reload::ReloadError;
 
 /// More workers than this are only started when asked for.
 const MOST_WORKERS: usize = 8;
@@ -100,8 +105,7 @@ impl From<TcpListener> for Listeners {
 /// The configuration makes no sense, or the system refuses sockets or threads.
 pub async fn build(config: Config, listeners: impl Into<Listeners>) -> Result<Broker, BuildError> {
     let listeners = listeners.into();
-    check(&config.limits)?;
-    let users = Users::compile(&config.authorization)?;
+    let settings = Settings::compile(&config)?;
     let clients = match listeners.clients {
         Some(listener) => listener,
         None => bind(config.listen)?,
@@ -112,15 +116,7 @@ pub async fn build(config: Config, listeners: impl Into<Listeners>) -> Result<Br
         (None, None) => None,
     };
     let address = clients.local_addr().map_err(BuildError::Socket)?;
-    let hub = Arc::new(Hub::new(
-        config.server_name,
-        address,
-        Settings {
-            limits: config.limits,
-            users,
-            connect_urls: config.client_advertise.into_iter().collect(),
-        },
-    ));
+    let hub = Arc::new(Hub::new(config.server_name, address, settings));
     let count = config.workers.unwrap_or_else(|| {
         std::thread::available_parallelism().map_or(1, |cores| cores.get().min(MOST_WORKERS))
     });
@@ -141,27 +137,12 @@ fn bind(address: SocketAddr) -> Result<TcpListener, BuildError> {
     TcpListener::bind(address).map_err(|source| BuildError::Listen { address, source })
 }
 
-fn check(limits: &Limits) -> Result<(), BuildError> {
-    let wrong = |text| Err(BuildError::Limits(text));
-    if limits.max_payload > limits.max_pending {
-        return wrong("max_payload must not be above max_pending");
-    }
-    if limits.max_payload >= 1_000_000_000 {
-        return wrong("max_payload must be below 1 GB");
-    }
-    if limits.max_control_line < 64 || limits.max_control_line > 1 << 20 {
-        return wrong("max_control_line must be between 64 bytes and 1 MB");
-    }
-    if limits.max_connections == 0 {
-        return wrong("max_connections must not be 0");
-    }
-    if limits.ping_interval.is_zero() || limits.ping_interval > Duration::from_secs(366 * 86_400) {
-        return wrong("ping_interval must be above 0 and below a year");
-    }
-    if limits.write_deadline.is_zero() || limits.auth_timeout.is_zero() {
-        return wrong("write_deadline and the authorization timeout must not be 0");
-    }
-    Ok(())
+/// Whether a broker could be built from this; opens nothing.
+///
+/// # Errors
+/// The configuration makes no sense.
+pub fn check(config: &Config) -> Result<(), BuildError> {
+    Settings::compile(config).map(|_| ())
 }
 
 // === impl Broker ===
@@ -211,7 +192,9 @@ impl Broker {
             monitor,
         } = self;
         let stop = shutdown.child_token();
-        let accepting = worker::spawn_accept(clients, Door::Clients, &workers, &hub, stop.clone());
+        // Closed before the rest when this server leaves in an orderly way.
+        let doors = stop.child_token();
+        let accepting = worker::spawn_accept(clients, Door::Clients, &workers, &hub, doors.clone());
         let result = {
             let monitoring = monitor::serve(
                 monitor,
@@ -221,15 +204,25 @@ impl Broker {
                 stop.clone(),
             );
             let accepting = async {
-                match accepting {
-                    Some(task) => task.await.ok(),
-                    None => None,
+                if let Some(task) = accepting {
+                    let _ = task.await;
                 }
+                if doors.is_cancelled() {
+                    // As was asked.
+                    std::future::pending::<()>().await;
+                }
+            };
+            let leaving = async {
+                hub.lame_duck.cancelled().await;
+                doors.cancel();
+                let pace = hub.settings().config.lame_duck;
+                lame_duck::leave(&hub, pace).await;
             };
             tokio::select! {
                 () = shutdown.cancelled() => Ok(()),
+                () = leaving => Ok(()),
                 result = monitoring => result.map_err(RunError::Monitor),
-                _ = accepting => if shutdown.is_cancelled() { Ok(()) } else { Err(RunError::Accept) },
+                () = accepting => Err(RunError::Accept),
             }
         };
         stop.cancel();
@@ -265,6 +258,21 @@ impl Handle {
     /// The broker in numbers.
     pub fn stats(&self) -> Stats {
         self.hub.stats()
+    }
+
+    /// Has the broker leave in an orderly way: it lets nobody new in, tells the clients to go elsewhere
+    /// and sends away who does not, at the pace of its configuration. Then [`Broker::run`] ends.
+    pub fn lame_duck(&self) {
+        self.hub.lame_duck.cancel();
+    }
+
+    /// Puts another configuration into force. Connections whose user is no longer known are closed, the
+    /// others go on under the new rules.
+    ///
+    /// # Errors
+    /// The configuration makes no sense, or changes what only a restart can change. Then nothing changes.
+    pub fn reload(&self, config: &Config) -> Result<(), ReloadError> {
+        reload::apply(&self.hub, config)
     }
 
     /// What `/varz` says.

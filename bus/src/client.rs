@@ -37,6 +37,8 @@ pub(crate) mod signal {
     pub(crate) const END: u32 = 4;
     /// The settings have been replaced: see whether it may stay, and what it may do.
     pub(crate) const SETTINGS: u32 = 8;
+    /// Send INFO again: the server or the cluster is not what it was.
+    pub(crate) const INFO: u32 = 16;
 }
 
 /// What speaks on a connection.

@@ -51,7 +51,7 @@ pub struct System;
 
 /// What is wrong with a configuration file, and where.
 #[derive(Debug, thiserror::Error)]
-#[error("{at}: {problem}")]
+#[error("{at}{}{problem}", if at.line > 0 { ": " } else { "" })]
 pub struct ConfError {
     /// Where.
     pub at: Position,
@@ -103,8 +103,16 @@ pub enum Problem {
     #[error("too many levels of include")]
     Includes,
     /// A key that means nothing.
-    #[error("unknown field {0:?}")]
-    UnknownField(String),
+    #[error("unknown field {field:?}{}", nearest.map(|known| format!(" (did you mean {known:?}?)")).unwrap_or_default())]
+    UnknownField {
+        /// The key.
+        field: String,
+        /// One that means something here and is written much like it.
+        nearest: Option<&'static str>,
+    },
+    /// A number where nobody knows of what.
+    #[error("invalid use of field {0:?}: {0} should be converted to a duration")]
+    BareDuration(String),
     /// A value of another kind than its key needs.
     #[error("{field}: expected {wanted}, found {found}")]
     Kind {

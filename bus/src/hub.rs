@@ -9,14 +9,14 @@ use std::time::{Instant, SystemTime};
 use parking_lot::{Mutex, RwLock};
 use rand::Rng as _;
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::account::Accounts;
-use crate::auth::Users;
 use crate::client::{Client, Kind, signal};
-use crate::config::Limits;
 use crate::protocol::{self, Info};
 use crate::session::End;
+use crate::settings::Settings;
 use crate::sublist::SublistStats;
 
 /// bcrypt checks at a time: each takes milliseconds of a core that messages need as well.
@@ -42,15 +42,11 @@ pub(crate) struct Hub {
     past: Mutex<Traffic>,
     slow_pending: AtomicU64,
     slow_deadline: AtomicU64,
-}
-
-/// What a reload replaces, as a whole.
-#[derive(Debug)]
-pub(crate) struct Settings {
-    pub(crate) limits: Limits,
-    pub(crate) users: Users,
-    /// Addresses clients are told of, besides the one they came by.
-    pub(crate) connect_urls: Vec<String>,
+    /// What the other servers of the cluster say of where they serve clients.
+    peer_urls: RwLock<Vec<String>>,
+    peer_websocket_urls: RwLock<Vec<String>>,
+    /// Cancelled when this server begins to leave.
+    pub(crate) lame_duck: CancellationToken,
 }
 
 /// Messages and bytes in both directions.
@@ -108,6 +104,9 @@ impl Hub {
             past: Mutex::default(),
             slow_pending: AtomicU64::new(0),
             slow_deadline: AtomicU64::new(0),
+            peer_urls: RwLock::default(),
+            peer_websocket_urls: RwLock::default(),
+            lame_duck: CancellationToken::new(),
         }
     }
 
@@ -121,6 +120,27 @@ impl Hub {
         *self.settings.write() = Arc::new(settings);
         for client in self.clients() {
             client.raise(signal::SETTINGS);
+        }
+    }
+
+    /// Sets where clients find the other servers, and tells those who are here if that is news.
+    pub(crate) fn set_peer_urls(&self, clients: Vec<String>, websockets: Vec<String>) {
+        let news = {
+            let mut known = self.peer_urls.write();
+            let old = std::mem::replace(&mut *known, clients);
+            let mut known_websockets = self.peer_websocket_urls.write();
+            let old_websockets = std::mem::replace(&mut *known_websockets, websockets);
+            old != *known || old_websockets != *known_websockets
+        };
+        if news {
+            self.announce();
+        }
+    }
+
+    /// Sends INFO again to all clients that understand it.
+    pub(crate) fn announce(&self) {
+        for client in self.clients() {
+            client.raise(signal::INFO);
         }
     }
 
@@ -142,6 +162,10 @@ impl Hub {
     /// INFO for one connection.
     pub(crate) fn info(&self, client: &Client, nonce: Option<String>) -> Info {
         let settings = self.settings();
+        let ldm = self.lame_duck.is_cancelled();
+        // Nobody should come back here while this server leaves.
+        let own = settings.connect_urls.iter().filter(|_| !ldm);
+        let connect_urls = own.chain(&*self.peer_urls.read()).cloned().collect();
         Info {
             server_id: self.id.clone(),
             server_name: self.name.clone(),
@@ -156,7 +180,9 @@ impl Hub {
             client_id: client.id,
             client_ip: client.peer.ip().to_string(),
             nonce,
-            connect_urls: settings.connect_urls.clone(),
+            connect_urls,
+            ws_connect_urls: self.peer_websocket_urls.read().clone(),
+            ldm,
         }
     }
 

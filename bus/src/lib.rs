@@ -37,6 +37,7 @@ pub mod parser;
 mod permissions;
 mod protocol;
 mod session;
+mod settings;
 pub mod subject;
 pub mod sublist;
 mod subscription;
@@ -44,7 +45,7 @@ mod wire;
 mod worker;
 
 pub use auth::AuthConfigError;
-pub use broker::{Broker, BuildError, Handle, Listeners, RunError, build};
+pub use broker::{Broker, BuildError, Handle, Listeners, ReloadError, RunError, build, check};
 pub use config::Config;
 pub use hub::{Stats, Traffic};
 pub use permissions::BadRule;

@@ -4,115 +4,147 @@
 mod flags;
 mod log;
 mod ports;
+mod reload;
+mod signals;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
-use cupola_bus::{Listeners, VERSION, build, conf, options::Options};
-use tokio::signal::unix::{SignalKind, signal};
+use cupola_bus::options::Options;
+use cupola_bus::{Broker, Listeners, VERSION, build};
 use tokio_util::sync::CancellationToken;
 
 use flags::{Command, Flags};
+use log::Log;
+use ports::Files;
+use reload::Reloader;
+use signals::{Signals, Wish};
 
 fn main() -> ExitCode {
     let command = match flags::parse(std::env::args_os().skip(1)) {
         Ok(command) => command,
         Err(error) => {
-            say(&format!("cupola-bus: {error}\n"));
+            say(&format!("{}: {error}\n", ports::program()));
             return ExitCode::FAILURE;
         }
     };
     let result = match command {
-        Command::Help => {
-            say(flags::HELP);
-            Ok(())
-        }
-        Command::Version => {
-            use std::io::Write as _;
-            let mut out = std::io::stdout();
-            out.write_all(format!("nats-server: v{VERSION}\n").as_bytes())
-                .map_err(Into::into)
-        }
+        Command::Help => print(&format!(
+            "\nUsage: {} [options]\n{}",
+            ports::program(),
+            flags::HELP
+        )),
+        Command::HelpTls => print(flags::HELP_TLS),
+        // The name is part of what others parse.
+        Command::Version => print(&format!("nats-server: v{VERSION}\n")),
+        Command::Signal(text) => signals::send(&text),
         Command::Run(flags) => start(*flags),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            say(&format!("cupola-bus: {error:#}\n"));
+            say(&format!("{}: {error:#}\n", ports::program()));
             ExitCode::FAILURE
         }
     }
 }
 
 fn start(flags: Flags) -> anyhow::Result<()> {
-    let mut options = match &flags.config {
-        Some(path) => Options::from_map(&conf::read(path, &conf::System)?)?,
-        None => Options::default(),
-    };
-    if flags.test {
-        let path = flags.config.as_ref().context("-t needs -c FILE")?;
-        options.resolve()?;
+    let options = reload::read(&flags)?;
+    if let (true, Some(path)) = (flags.test, &flags.config) {
+        cupola_bus::check(&options.config)?;
+        for doubt in &options.doubtful {
+            say(&format!("{doubt}\n"));
+        }
         say(&format!(
-            "cupola-bus: configuration file {} is valid\n",
+            "{}: configuration file {} is valid\n",
+            ports::program(),
             path.display()
         ));
         return Ok(());
     }
-    flags.apply(&mut options);
-    options.resolve()?;
-    log::start(&options)?;
-    for setting in &options.ignored {
-        tracing::warn!("setting {setting:?} has no effect in this server");
-    }
+    let log = Log::start(&options.log)?;
     raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(serve(options))
+    let result = runtime.block_on(serve(flags, options, log));
+    if let Err(error) = &result {
+        say(&log::fatal(&format!("{error:#}")));
+        // It has been said, in the form that is looked for in logs.
+        std::process::exit(1);
+    }
+    result
 }
 
-async fn serve(options: Options) -> anyhow::Result<()> {
-    let shutdown = CancellationToken::new();
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut quit = signal(SignalKind::quit())?;
+async fn serve(flags: Flags, options: Options, log: Log) -> anyhow::Result<()> {
+    let mut signals = Signals::new()?;
     let broker = build(options.config.clone(), Listeners::default()).await?;
-    let address = broker.client_address()?;
-    tracing::info!("Starting cupola-bus");
+    introduce(&flags, &options, &broker)?;
+    let files = Files::write(&options, &broker)?;
+    tracing::info!("Server is ready");
+    let handle = broker.handle();
+    let shutdown = CancellationToken::new();
+    let mut reloader = Reloader::new(flags, options, log, files, handle.clone());
+    let running = broker.run(shutdown.clone());
+    tokio::pin!(running);
+    let mut leaving = false;
+    loop {
+        let wish = tokio::select! {
+            result = &mut running => {
+                tracing::info!("Server Exiting..");
+                return Ok(result?);
+            }
+            wish = signals.next() => wish,
+        };
+        match wish {
+            // Whoever said that it should leave in an orderly way shall have it.
+            Wish::Terminate if leaving => {}
+            Wish::End | Wish::Terminate => {
+                if !shutdown.is_cancelled() {
+                    tracing::info!("Initiating Shutdown...");
+                }
+                shutdown.cancel();
+            }
+            Wish::LameDuck => {
+                leaving = true;
+                handle.lame_duck();
+            }
+            Wish::Reopen => reloader.reopen_log(),
+            Wish::Reload => reloader.reload(),
+        }
+    }
+}
+
+/// The lines at the start; many a script looks for some of them.
+fn introduce(flags: &Flags, options: &Options, broker: &Broker) -> anyhow::Result<()> {
+    tracing::info!("Starting {}", ports::program());
     tracing::info!("  Version:  {VERSION}");
+    tracing::info!("  Git:      [not set]");
+    if let Some(name) = options
+        .config
+        .cluster
+        .as_ref()
+        .and_then(|it| it.name.as_ref())
+    {
+        tracing::info!("  Cluster:  {name}");
+    }
     tracing::info!("  Name:     {}", broker.name());
     tracing::info!("  ID:       {}", broker.id());
+    if let Some(path) = &flags.config {
+        tracing::info!("Using configuration file: {}", path.display());
+    }
+    reload::warn(options);
     if let Some(monitor) = broker.monitor_address() {
         tracing::info!("Starting http monitor on {monitor}");
     }
-    tracing::info!("Listening for client connections on {address}");
-    let _files = ports::write(&options, address, broker.monitor_address())?;
-    tracing::info!("Server is ready");
-    let asked = shutdown.clone();
-    let watch = async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-            _ = quit.recv() => {}
-        }
-        tracing::info!("Initiating Shutdown...");
-        asked.cancel();
-    };
-    let (result, ()) = tokio::join!(
-        async {
-            let result = broker.run(shutdown.clone()).await;
-            shutdown.cancel();
-            result
-        },
-        async {
-            tokio::select! {
-                () = watch => {}
-                () = shutdown.cancelled() => {}
-            }
-        },
+    tracing::info!(
+        "Listening for client connections on {}",
+        broker.client_address()?
     );
-    result?;
-    tracing::info!("Server Exiting..");
+    if options.config.tls.is_some() {
+        tracing::info!("TLS required for client connections");
+    }
     Ok(())
 }
 
@@ -126,8 +158,15 @@ fn raise_descriptor_limit() {
     }
 }
 
+/// Says something on standard output, where it was asked for.
+fn print(text: &str) -> anyhow::Result<()> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
 /// Says something on standard error; if nobody can hear it, that is no reason to fail.
 fn say(text: &str) {
-    use std::io::Write as _;
     let _ = std::io::stderr().write_all(text.as_bytes());
 }

@@ -1,18 +1,28 @@
 //! nats-server's settings, from its configuration file to ours.
 //!
 //! What this broker has, it takes over. What it knows to be without meaning here (persistence and other
-//! protocols) it names in [`Options::ignored`]. What it does not have but somebody relies on (TLS,
-//! clusters, accounts) is an error: starting without it would be worse than not starting.
+//! protocols) it names in [`Options::ignored`]. What it does not have but somebody relies on is an
+//! error: starting without it would be worse than not starting.
 
 mod auth;
+mod cluster;
+mod log;
 mod read;
+mod tls;
+mod websocket;
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
+use std::time::Duration;
 
-use crate::conf::{ConfError, Entry, Map, Problem};
-use crate::config::Config;
+use crate::conf::{ConfError, Entry, Kind, Map, Problem};
+use crate::config::{Config, RouteUrl};
+pub use log::Log;
+pub use read::Address;
 use read::Field;
+
+/// Where anything listens unless it is said.
+const ANYWHERE: &str = "0.0.0.0";
 
 /// All a broker program can be told by a nats-server configuration file.
 #[derive(Clone, Debug)]
@@ -27,48 +37,57 @@ pub struct Options {
     pub monitor_host: Option<String>,
     /// Port for monitoring; none when absent.
     pub monitor_port: Option<u16>,
+    /// Port for monitoring over HTTPS; none when absent.
+    pub monitor_https_port: Option<u16>,
+    /// Where websockets are served, when they are.
+    pub websocket: Address,
+    /// Where routes are accepted, when there is a cluster.
+    pub cluster: Address,
     /// Where to write the process id.
     pub pid_file: Option<PathBuf>,
     /// Where to write a file that names the ports.
     pub ports_file_dir: Option<PathBuf>,
-    /// Where to log; standard error when absent.
-    pub log_file: Option<PathBuf>,
-    /// Log debug messages.
-    pub debug: bool,
-    /// Log even more.
-    pub trace: bool,
-    /// Put the time into log lines.
-    pub logtime: bool,
+    /// The log.
+    pub log: Log,
     /// Settings that have no effect here.
     pub ignored: Vec<String>,
+    /// What is understood, but should be written in another way.
+    pub doubtful: Vec<String>,
 }
 
-/// A name that leads to no address.
+/// Settings that contradict each other, or lead nowhere.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot resolve {host:?}")]
-pub struct ResolveError {
-    /// The name.
-    pub host: String,
-    /// Why not.
-    #[source]
-    pub source: std::io::Error,
+pub enum OptionsError {
+    /// A name that leads to no address.
+    #[error("cannot resolve {host:?}")]
+    Resolve {
+        /// The name.
+        host: String,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Two settings that exclude each other, or one that lacks another.
+    #[error("{0}")]
+    Contradiction(&'static str),
 }
 
 impl Default for Options {
     fn default() -> Self {
         Options {
             config: Config::default(),
-            host: "0.0.0.0".to_owned(),
+            host: ANYWHERE.to_owned(),
             port: 4222,
             monitor_host: None,
             monitor_port: None,
+            monitor_https_port: None,
+            websocket: Address::default(),
+            cluster: Address::default(),
             pid_file: None,
             ports_file_dir: None,
-            log_file: None,
-            debug: false,
-            trace: false,
-            logtime: true,
+            log: Log::default(),
             ignored: Vec::new(),
+            doubtful: Vec::new(),
         }
     }
 }
@@ -83,142 +102,300 @@ impl Options {
     pub fn from_map(map: &Map) -> Result<Self, ConfError> {
         let mut options = Options::default();
         for entry in map.entries() {
-            options.set(entry)?;
+            if !options.log.set(entry)? {
+                options.set(entry)?;
+            }
+            options.doubt(entry);
         }
         Ok(options)
     }
 
-    /// Turns host names into the addresses of [`Options::config`].
+    /// Turns host names into the addresses of [`Options::config`], and checks what one setting says
+    /// about another.
     ///
     /// # Errors
-    /// A name leads nowhere.
-    pub fn resolve(&mut self) -> Result<(), ResolveError> {
-        self.config.listen = resolve(&self.host, self.port)?;
-        let host = self.monitor_host.as_ref().unwrap_or(&self.host);
-        self.config.monitor = self
-            .monitor_port
-            .map(|port| resolve(host, port))
-            .transpose()?;
+    /// A name leads nowhere, or settings contradict each other.
+    pub fn resolve(&mut self) -> Result<(), OptionsError> {
+        let config = &mut self.config;
+        config.listen = resolve(&self.host, self.port)?;
+        if self.monitor_port.is_some() && self.monitor_https_port.is_some() {
+            return wrong("cannot serve monitoring by http and https at the same time");
+        }
+        if self.monitor_https_port.is_some() && config.tls.is_none() {
+            return wrong("monitoring by https requires TLS configuration");
+        }
+        let monitor = self.monitor_host.as_ref().unwrap_or(&self.host);
+        let at = |port: Option<u16>| port.map(|port| resolve(monitor, port)).transpose();
+        config.monitor = at(self.monitor_port)?;
+        config.monitor_https = at(self.monitor_https_port)?;
+        // Without a port there is no listener, whatever else the section says.
+        config.websocket = config
+            .websocket
+            .take()
+            .filter(|_| self.websocket.port.is_some());
+        if let (Some(websocket), Some(address)) = (&mut config.websocket, self.websocket.resolve()?)
+        {
+            websocket.listen = address;
+            if websocket.tls.is_none() && !websocket.no_tls {
+                return wrong("websocket requires TLS configuration");
+            }
+        }
+        if let Some(cluster) = &mut config.cluster {
+            cluster.listen = self.cluster.resolve()?;
+            if cluster.listen.is_none() && !cluster.routes.is_empty() {
+                return wrong("solicited routes require cluster capabilities, e.g. --cluster");
+            }
+        }
+        if config.lame_duck.grace_period >= config.lame_duck.duration {
+            return wrong("lame duck grace period should be strictly lower than its duration");
+        }
         Ok(())
     }
 
     fn set(&mut self, entry: &Entry) -> Result<(), ConfError> {
         let field = Field(entry);
-        let limits = &mut self.config.limits;
+        let config = &mut self.config;
+        let limits = &mut config.limits;
         match entry.key.to_ascii_lowercase().as_str() {
             "listen" => {
-                let (host, port) = field.listen()?;
+                let Address { host, port } = field.listen()?;
                 self.host = host.unwrap_or_else(|| std::mem::take(&mut self.host));
-                self.port = port;
+                self.port = port.unwrap_or(self.port);
             }
             "host" | "net" | "addr" => self.host = field.text()?,
-            "port" => self.port = field.port()?,
+            "port" => self.port = field.port()?.unwrap_or(self.port),
             "http" => {
-                let (host, port) = field.listen()?;
-                self.monitor_host = host;
-                self.monitor_port = Some(port);
+                let Address { host, port } = field.listen()?;
+                (self.monitor_host, self.monitor_port) = (host, port);
             }
-            "http_port" | "monitor_port" => self.monitor_port = Some(field.port()?),
-            "server_name" => self.config.server_name = Some(field.text()?),
-            "client_advertise" => self.config.client_advertise = Some(field.text()?),
-            "authorization" => auth::read(&mut self.config, field.map()?)?,
-            "no_auth_user" => self.config.authorization.no_auth_user = Some(field.text()?),
+            "https" => {
+                let Address { host, port } = field.listen()?;
+                (self.monitor_host, self.monitor_https_port) = (host, port);
+            }
+            "http_port" | "monitor_port" => self.monitor_port = field.port()?,
+            "https_port" => self.monitor_https_port = field.port()?,
+            "http_base_path" => config.monitor_base_path = field.text()?,
+            "server_name" => {
+                let name = field.text()?;
+                if name.contains(' ') {
+                    return Err(field.wrong("server name cannot contain spaces"));
+                }
+                config.server_name = Some(name);
+            }
+            "server_tags" => {
+                config.server_tags = match &field.value().kind {
+                    Kind::Text(text) => text.split(',').map(|tag| tag.trim().to_owned()).collect(),
+                    _ => field.texts()?,
+                };
+            }
+            "client_advertise" => config.client_advertise = Some(field.text()?),
+            "authorization" => auth::read(config, field)?,
+            "no_auth_user" => config.authorization.no_auth_user = Some(field.text()?),
+            "tls" => config.tls = Some(tls::read(field, &mut self.ignored)?),
+            "allow_non_tls" => config.allow_non_tls = field.boolean()?,
+            "websocket" | "ws" => {
+                let (websocket, address) = websocket::read(field, &mut self.ignored)?;
+                (config.websocket, self.websocket) = (Some(websocket), address);
+            }
+            "cluster" => {
+                let (cluster, address) = cluster::read(field, &mut self.ignored)?;
+                (config.cluster, self.cluster) = (Some(cluster), address);
+            }
+            "no_system_account" | "no_system" | "no_sys_acc" => {
+                config.no_system_account = field.boolean()?;
+            }
+            "max_closed_clients" => config.max_closed_clients = field.count_or_any()?,
             "max_payload" => limits.max_payload = field.size()?,
             "max_pending" => limits.max_pending = field.size()?,
             "max_control_line" => limits.max_control_line = field.size()?,
-            "max_connections" | "max_conn" => limits.max_connections = field.count()?,
+            "max_connections" | "max_conn" => {
+                limits.max_connections = match field.count_or_any()? {
+                    0 => usize::MAX,
+                    count => count,
+                };
+            }
             "max_subscriptions" | "max_subs" => limits.max_subscriptions = field.count_or_any()?,
+            "max_sub_tokens" | "max_subscription_tokens" => {
+                limits.max_subject_tokens = match field.count()? {
+                    count @ 1..=255 => count,
+                    _ => return Err(field.wrong("must be between 1 and 255")),
+                };
+            }
+            "max_traced_msg_len" => limits.max_traced = field.count_or_any()?,
+            "no_fast_producer_stall" => limits.stall_producers = !field.boolean()?,
             "ping_interval" => limits.ping_interval = field.duration()?,
             "ping_max" => {
                 limits.ping_max = u32::try_from(field.count()?).unwrap_or(u32::MAX);
             }
             "disable_short_first_ping" => {
                 if field.boolean()? {
-                    limits.first_ping = std::time::Duration::MAX;
+                    limits.first_ping = Duration::MAX;
                 }
             }
             "write_deadline" => limits.write_deadline = field.duration()?,
+            "lame_duck_duration" => {
+                config.lame_duck.duration = field.written_duration()?;
+                if config.lame_duck.duration < Duration::from_secs(30) {
+                    return Err(field.wrong("must be at least 30s"));
+                }
+            }
+            "lame_duck_grace_period" => config.lame_duck.grace_period = field.written_duration()?,
             "pid_file" | "pidfile" => self.pid_file = Some(field.text()?.into()),
             "ports_file_dir" => self.ports_file_dir = Some(field.text()?.into()),
-            "log_file" | "logfile" => self.log_file = Some(field.text()?.into()),
-            "debug" => self.debug = field.boolean()?,
-            "trace" => self.trace = field.boolean()?,
-            "logtime" => self.logtime = field.boolean()?,
             known if IGNORED.contains(&known) => self.ignored.push(entry.key.clone()),
-            known if UNSUPPORTED.contains(&known) => {
-                return Err(entry.at.error(Problem::Unsupported(entry.key.clone())));
-            }
-            // A key that is only there to be used as a variable is no setting.
-            _ if entry
-                .key
-                .bytes()
-                .all(|byte| byte.is_ascii_uppercase() || byte == b'_') => {}
-            _ => return Err(entry.at.error(Problem::UnknownField(entry.key.clone()))),
+            known if UNSUPPORTED.contains(&known) => return field.unsupported(),
+            _ => field.unknown(&KNOWN)?,
         }
         Ok(())
     }
+
+    /// Notes durations that are written as bare numbers.
+    fn doubt(&mut self, entry: &Entry) {
+        let known = ["ping_interval", "write_deadline"];
+        if let Kind::Map(map) = &entry.value.kind
+            && entry.key.eq_ignore_ascii_case("cluster")
+        {
+            map.entries().iter().for_each(|entry| self.doubt(entry));
+        }
+        if matches!(entry.value.kind, Kind::Integer(_) | Kind::Float(_))
+            && known
+                .iter()
+                .any(|known| entry.key.eq_ignore_ascii_case(known))
+        {
+            let doubt = entry.at.error(Problem::BareDuration(entry.key.clone()));
+            self.doubtful.push(doubt.to_string());
+        }
+    }
+
+    /// Adds peers to dial, as the command line names them.
+    pub fn set_routes(&mut self, routes: Vec<RouteUrl>) {
+        self.config.cluster.get_or_insert_default().routes = routes;
+    }
 }
 
-/// Settings without a meaning for a broker that keeps nothing and speaks one protocol.
-const IGNORED: [&str; 29] = [
+impl Address {
+    /// The address, if a port was given.
+    fn resolve(&self) -> Result<Option<SocketAddr>, OptionsError> {
+        let host = self.host.as_deref().unwrap_or(ANYWHERE);
+        self.port.map(|port| resolve(host, port)).transpose()
+    }
+}
+
+/// Settings without a meaning for a broker that keeps nothing and speaks one protocol, or whose effect
+/// comes without them here.
+const IGNORED: [&str; 22] = [
     "jetstream",
     "store_dir",
+    "storedir",
+    "default_js_domain",
     "leaf",
     "leafnodes",
     "mqtt",
     "gateway",
     "prof_port",
-    "max_traced_msg_len",
-    "max_closed_clients",
+    "prof_block_rate",
     "connect_error_reports",
     "reconnect_error_reports",
     "disable_sublist_cache",
-    "no_fast_producer_stall",
-    "no_sys_acc",
-    "no_system_account",
-    "server_tags",
-    "lame_duck_duration",
-    "lame_duck_grace_period",
-    "trace_verbose",
-    "logtime_utc",
-    "logfile_size_limit",
-    "logfile_max_num",
-    "log_size_limit",
-    "syslog",
-    "remote_syslog",
-    "http_base_path",
-    "max_traced_msg",
-    "system",
+    "no_sublist_cache",
+    "write_timeout",
+    "server_metadata",
+    "feature_flags",
+    "ocsp",
+    "ocsp_cache",
+    "default_sentinel",
+    "resolver_pinned_accounts",
     "no_header_support",
 ];
 
 /// Settings that somebody relies on and this broker cannot honour.
-const UNSUPPORTED: [&str; 20] = [
-    "tls",
-    "allow_non_tls",
-    "cluster",
+const UNSUPPORTED: [&str; 14] = [
+    "proxy_protocol",
+    "proxies",
+    "resolver_tls",
     "accounts",
     "system_account",
+    "system",
     "operator",
     "operators",
     "resolver",
     "resolver_preload",
-    "resolver_tls",
     "trusted",
     "trusted_keys",
-    "websocket",
-    "https",
-    "https_port",
     "mappings",
     "maps",
-    "default_js_domain",
-    "max_sub_tokens",
-    "ocsp",
 ];
 
-fn resolve(host: &str, port: u16) -> Result<SocketAddr, ResolveError> {
+/// What a slip of the pen may have meant.
+const KNOWN: [&str; 59] = [
+    "listen",
+    "host",
+    "port",
+    "http",
+    "https",
+    "http_port",
+    "https_port",
+    "http_base_path",
+    "server_name",
+    "server_tags",
+    "client_advertise",
+    "authorization",
+    "no_auth_user",
+    "tls",
+    "allow_non_tls",
+    "websocket",
+    "cluster",
+    "accounts",
+    "system_account",
+    "no_system_account",
+    "mappings",
+    "operator",
+    "resolver",
+    "resolver_preload",
+    "trusted_keys",
+    "max_closed_clients",
+    "max_payload",
+    "max_pending",
+    "max_control_line",
+    "max_connections",
+    "max_subscriptions",
+    "max_sub_tokens",
+    "max_traced_msg_len",
+    "no_fast_producer_stall",
+    "ping_interval",
+    "ping_max",
+    "write_deadline",
+    "lame_duck_duration",
+    "lame_duck_grace_period",
+    "pid_file",
+    "ports_file_dir",
+    "log_file",
+    "logfile_size_limit",
+    "logfile_max_num",
+    "syslog",
+    "remote_syslog",
+    "debug",
+    "trace",
+    "trace_verbose",
+    "logtime",
+    "logtime_utc",
+    "jetstream",
+    "store_dir",
+    "leafnodes",
+    "mqtt",
+    "gateway",
+    "prof_port",
+    "connect_error_reports",
+    "disable_sublist_cache",
+];
+
+fn wrong<T>(text: &'static str) -> Result<T, OptionsError> {
+    Err(OptionsError::Contradiction(text))
+}
+
+fn resolve(host: &str, port: u16) -> Result<SocketAddr, OptionsError> {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
-    let fail = |source| ResolveError {
+    let fail = |source| OptionsError::Resolve {
         host: host.to_owned(),
         source,
     };

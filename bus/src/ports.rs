@@ -4,53 +4,107 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use cupola_bus::Broker;
 use cupola_bus::options::Options;
+use serde::Serialize;
 
-/// Files that are removed when the program ends.
-#[derive(Debug, Default)]
-pub(crate) struct Files(Vec<PathBuf>);
+/// Files that are removed when the program ends, and what is in them.
+#[derive(Debug)]
+pub(crate) struct Files {
+    pid: Option<PathBuf>,
+    ports: Option<PathBuf>,
+    listing: Listing,
+}
+
+/// What a ports file says, in nats-server's words. What is not served is left out.
+#[derive(Debug, Serialize)]
+struct Listing {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    nats: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    monitoring: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    cluster: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    websocket: Vec<String>,
+}
+
+// === impl Files ===
+
+impl Files {
+    /// Writes the files the options ask for.
+    pub(crate) fn write(options: &Options, broker: &Broker) -> anyhow::Result<Self> {
+        let mut files = Files {
+            pid: None,
+            ports: None,
+            listing: Listing::of(options, broker)?,
+        };
+        files.put_pid(options.pid_file.as_deref())?;
+        files.put_ports(options.ports_file_dir.as_deref())?;
+        Ok(files)
+    }
+
+    /// Writes the process id there, and no longer where it was.
+    pub(crate) fn put_pid(&mut self, path: Option<&Path>) -> anyhow::Result<()> {
+        if self.pid.as_deref() != path {
+            let text = std::process::id().to_string();
+            replace(&mut self.pid, path.map(Path::to_owned), &text)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the ports into that folder, and no longer where they were.
+    pub(crate) fn put_ports(&mut self, folder: Option<&Path>) -> anyhow::Result<()> {
+        let name = format!("{}_{}.ports", program(), std::process::id());
+        let path = folder.map(|folder| folder.join(name));
+        if self.ports != path {
+            let text = serde_json::to_string(&self.listing)?;
+            replace(&mut self.ports, path, &text)?;
+        }
+        Ok(())
+    }
+}
 
 impl Drop for Files {
     fn drop(&mut self) {
-        for path in &self.0 {
+        for path in [&self.pid, &self.ports].into_iter().flatten() {
             let _ = std::fs::remove_file(path);
         }
     }
 }
 
-/// Writes the files the options ask for.
-pub(crate) fn write(
-    options: &Options,
-    clients: SocketAddr,
-    monitor: Option<SocketAddr>,
-) -> anyhow::Result<Files> {
-    let mut files = Files::default();
-    let pid = std::process::id();
-    if let Some(path) = &options.pid_file {
-        put(&mut files, path.clone(), &pid.to_string())?;
+/// Writes the new file beside its place and renames it, so that no reader sees half a file; then
+/// removes the old one.
+fn replace(place: &mut Option<PathBuf>, path: Option<PathBuf>, text: &str) -> anyhow::Result<()> {
+    if let Some(path) = &path {
+        let beside = path.with_extension("new");
+        std::fs::write(&beside, text)
+            .and_then(|()| std::fs::rename(&beside, path))
+            .with_context(|| format!("cannot write {}", path.display()))?;
     }
-    if let Some(folder) = &options.ports_file_dir {
-        let mut ports = serde_json::json!({ "nats": [format!("nats://{}", dialable(clients))] });
-        if let Some(monitor) = monitor {
-            ports["monitoring"] = serde_json::json!([format!("http://{}", dialable(monitor))]);
-        }
-        put(
-            &mut files,
-            folder.join(format!("{}_{pid}.ports", program())),
-            &ports.to_string(),
-        )?;
+    if let Some(old) = std::mem::replace(place, path) {
+        let _ = std::fs::remove_file(old);
     }
-    Ok(files)
+    Ok(())
 }
 
-/// Writes beside and renames, so that no reader sees half a file.
-fn put(files: &mut Files, path: PathBuf, text: &str) -> anyhow::Result<()> {
-    let beside = path.with_extension("new");
-    std::fs::write(&beside, text)
-        .and_then(|()| std::fs::rename(&beside, &path))
-        .with_context(|| format!("cannot write {}", path.display()))?;
-    files.0.push(path);
-    Ok(())
+// === impl Listing ===
+
+impl Listing {
+    fn of(_options: &Options, broker: &Broker) -> anyhow::Result<Self> {
+        let list = |scheme: &str, address: Option<SocketAddr>| {
+            address
+                .map(|address| format!("{scheme}://{}", dialable(address)))
+                .into_iter()
+                .collect()
+        };
+        Ok(Listing {
+            nats: list("nats", Some(broker.client_address()?)),
+            monitoring: list("http", broker.monitor_address()),
+            cluster: Vec::new(),
+            websocket: Vec::new(),
+        })
+    }
 }
 
 /// An address that can be dialled from here.
@@ -66,7 +120,7 @@ fn dialable(mut address: SocketAddr) -> SocketAddr {
 }
 
 /// The name this program was started by.
-fn program() -> String {
+pub(crate) fn program() -> String {
     std::env::args_os()
         .next()
         .as_deref()

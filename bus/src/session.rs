@@ -28,10 +28,11 @@ use tokio::time::{Instant, Sleep};
 use crate::auth::Verdict;
 use crate::client::{Client, Kind, signal};
 use crate::delivery::Desk;
-use crate::hub::{Hub, Settings};
+use crate::hub::Hub;
 use crate::parser::{Parser, Rules};
 use crate::permissions::OpenReplies;
 use crate::protocol::frame;
+use crate::settings::Settings;
 use crate::wire::{Decoded, Wire};
 use crate::worker::Arrival;
 use command::{Break, Talk};
@@ -63,6 +64,8 @@ pub(crate) struct Session {
     next_ping: Instant,
     pinged: bool,
     auth_until: Option<Instant>,
+    /// Whether there was news before the client had said that it understands them.
+    uninformed: bool,
 }
 
 /// What woke a session.
@@ -137,6 +140,7 @@ impl Session {
             next_ping,
             pinged: false,
             auth_until,
+            uninformed: false,
         })
     }
 
@@ -194,6 +198,9 @@ impl Session {
                     }
                     if signals & signal::SETTINGS != 0 {
                         self.apply_settings();
+                    }
+                    if signals & signal::INFO != 0 {
+                        self.inform();
                     }
                     if signals & signal::FLUSH != 0 {
                         self.client.flush(&mut self.desk.lock().pool);
@@ -354,7 +361,19 @@ impl Session {
         if options.verbose {
             self.send(frame::OK);
         }
+        if self.uninformed {
+            self.inform();
+        }
         Ok(())
+    }
+
+    /// Sends INFO again, if the client is known and can hear it.
+    fn inform(&mut self) {
+        let ready = self.auth_until.is_none() && self.talk.options.protocol >= 1;
+        self.uninformed = !ready;
+        if ready {
+            self.send(&self.hub.info(&self.client, None).frame());
+        }
     }
 
     /// The settings have been replaced.

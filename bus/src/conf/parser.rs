@@ -102,7 +102,12 @@ impl<'a> Parser<'a> {
         self.skip_lines_and_comments()?;
         let value = self.value()?;
         if let Some(scope) = self.scopes.last_mut() {
-            scope.insert(Entry { key, at, value });
+            scope.insert(Entry {
+                key,
+                at,
+                value,
+                used: false,
+            });
         }
         Ok(())
     }
@@ -309,7 +314,8 @@ impl<'a> Parser<'a> {
     // --- variables and includes ---
 
     fn variable(&mut self, name: &str, at: &Position) -> Result<Kind, ConfError> {
-        if let Some(value) = self.scopes.iter().rev().find_map(|scope| scope.get(name)) {
+        let mut scopes = self.scopes.iter_mut().rev();
+        if let Some(value) = scopes.find_map(|scope| scope.variable(name)) {
             let size = value.kind.size();
             let kind = (self.values + size <= VALUES).then(|| value.kind.clone());
             self.values += size;

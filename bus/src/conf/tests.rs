@@ -234,6 +234,7 @@ fn kind() -> impl Strategy<Value = Kind> {
                         key,
                         at: value.at.clone(),
                         value,
+                        used: false,
                     });
                 }
                 Kind::Map(map)

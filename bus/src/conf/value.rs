@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::{ConfError, Problem};
 
-/// A place in a file; lines and columns count from 1, column in bytes.
+/// A place in a file; lines and columns count from 1, column in bytes. Line 0 is the file as such.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Position {
     /// The file.
@@ -60,10 +60,16 @@ pub struct Entry {
     pub at: Position,
     /// Its value.
     pub value: Value,
+    /// Whether a variable took its value from here. A key of no other meaning is no mistake then.
+    pub used: bool,
 }
 
 impl fmt::Display for Position {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.line == 0 {
+            // The file as such: who speaks of it names it.
+            return Ok(());
+        }
         write!(to, "{}:{}:{}", self.file.display(), self.line, self.column)
     }
 }
@@ -119,6 +125,16 @@ impl Map {
             .iter()
             .find(|entry| entry.key.eq_ignore_ascii_case(key))
             .map(|entry| &entry.value)
+    }
+
+    /// What a variable of this name stands for; notes that it was used.
+    pub(super) fn variable(&mut self, name: &str) -> Option<&Value> {
+        let entry = self
+            .entries
+            .iter_mut()
+            .find(|entry| entry.key.eq_ignore_ascii_case(name))?;
+        entry.used = true;
+        Some(&entry.value)
     }
 
     /// Sets a key; an equal one before is replaced where it stood.

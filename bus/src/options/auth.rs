@@ -1,14 +1,24 @@
 //! `authorization { … }`: users and what they may do.
 
-use crate::conf::{ConfError, Kind, Map, Problem};
+use crate::conf::{ConfError, Kind, Map};
 use crate::config::{AllowResponses, Config, Permissions, SubjectRules, User};
 
 use super::read::Field;
 
+const KNOWN: [&str; 6] = [
+    "user",
+    "password",
+    "token",
+    "timeout",
+    "users",
+    "default_permissions",
+];
+
 /// Reads the section into the configuration.
-pub(super) fn read(config: &mut Config, map: &Map) -> Result<(), ConfError> {
+pub(super) fn read(config: &mut Config, section: Field<'_>) -> Result<(), ConfError> {
     let mut single = User::default();
-    for entry in map.entries() {
+    let mut listed = false;
+    for entry in section.map()?.entries() {
         let field = Field(entry);
         match entry.key.to_ascii_lowercase().as_str() {
             "user" | "username" => single.user = Some(field.text()?),
@@ -16,6 +26,7 @@ pub(super) fn read(config: &mut Config, map: &Map) -> Result<(), ConfError> {
             "token" => config.authorization.token = Some(field.text()?.into()),
             "timeout" => config.limits.auth_timeout = field.duration()?,
             "users" => {
+                listed = true;
                 for map in field.maps()? {
                     config.authorization.users.push(user(map)?);
                 }
@@ -23,19 +34,26 @@ pub(super) fn read(config: &mut Config, map: &Map) -> Result<(), ConfError> {
             "default_permissions" | "default_permission" | "permissions" => {
                 config.authorization.default_permissions = Some(permissions(field)?);
             }
-            "auth_callout" => {
-                return Err(entry.at.error(Problem::Unsupported(entry.key.clone())));
-            }
-            _ => return field.unknown(),
+            "auth_callout" | "auth_hook" | "proxy_required" => return field.unsupported(),
+            _ => field.unknown(&KNOWN)?,
         }
     }
+    let token = config.authorization.token.is_some();
     if single.user.is_some() || single.password.is_some() {
+        if token {
+            return Err(section.wrong("Cannot have a user/pass and token"));
+        }
+        if listed {
+            return Err(section.wrong("Can not have a single user/pass and a users array"));
+        }
         config.authorization.users.push(single);
+    } else if token && listed {
+        return Err(section.wrong("Can not have a token and a users array"));
     }
     Ok(())
 }
 
-fn user(map: &Map) -> Result<User, ConfError> {
+pub(super) fn user(map: &Map) -> Result<User, ConfError> {
     let mut user = User::default();
     for entry in map.entries() {
         let field = Field(entry);
@@ -46,13 +64,13 @@ fn user(map: &Map) -> Result<User, ConfError> {
             "permissions" | "permission" | "authorization" => {
                 user.permissions = Some(permissions(field)?);
             }
-            _ => return field.unknown(),
+            _ => field.unknown(&["nkey", "user", "password", "permissions"])?,
         }
     }
     Ok(user)
 }
 
-fn permissions(field: Field<'_>) -> Result<Permissions, ConfError> {
+pub(super) fn permissions(field: Field<'_>) -> Result<Permissions, ConfError> {
     let mut granted = Permissions::default();
     for entry in field.map()?.entries() {
         let field = Field(entry);
@@ -60,7 +78,7 @@ fn permissions(field: Field<'_>) -> Result<Permissions, ConfError> {
             "pub" | "publish" | "import" => granted.publish = Some(rules(field)?),
             "sub" | "subscribe" | "export" => granted.subscribe = Some(rules(field)?),
             "allow_responses" | "allow_response" => granted.allow_responses = responses(field)?,
-            _ => return field.unknown(),
+            _ => field.unknown(&["publish", "subscribe", "allow_responses"])?,
         }
     }
     Ok(granted)
@@ -80,7 +98,7 @@ fn rules(field: Field<'_>) -> Result<SubjectRules, ConfError> {
         match entry.key.to_ascii_lowercase().as_str() {
             "allow" => rules.allow = allowed(field)?,
             "deny" => rules.deny = field.texts()?,
-            _ => return field.unknown(),
+            _ => field.unknown(&["allow", "deny"])?,
         }
     }
     Ok(rules)
@@ -103,11 +121,11 @@ fn responses(field: Field<'_>) -> Result<Option<AllowResponses>, ConfError> {
         let field = Field(entry);
         match entry.key.to_ascii_lowercase().as_str() {
             // Anything below 1 means as often as it likes, which we write as 0.
-            "max" | "max_msgs" => {
+            "max" | "max_msgs" | "max_messages" | "max_responses" => {
                 allowed.max = u32::try_from(field.integer()?.max(0)).unwrap_or(u32::MAX);
             }
             "expires" | "expiration" | "ttl" => allowed.expires = field.duration()?,
-            _ => return field.unknown(),
+            _ => field.unknown(&["max", "expires"])?,
         }
     }
     Ok(Some(allowed))

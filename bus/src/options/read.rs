@@ -5,6 +5,15 @@ use std::time::Duration;
 use crate::conf::{ConfError, Entry, Kind, Map, Problem, Value};
 use crate::config::{parse_duration, parse_size};
 
+/// Where to listen, as it was written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Address {
+    /// The host; absent where none was given.
+    pub host: Option<String>,
+    /// The port, 0 when the system chooses; absent where none was given.
+    pub port: Option<u16>,
+}
+
 /// A setting that is being read.
 #[derive(Clone, Copy)]
 pub(super) struct Field<'a>(pub(super) &'a Entry);
@@ -16,7 +25,7 @@ impl<'a> Field<'a> {
         &self.0.value
     }
 
-    fn kind(self, wanted: &'static str) -> ConfError {
+    pub(super) fn kind(self, wanted: &'static str) -> ConfError {
         let found = self.value().kind.name();
         self.value().at.error(Problem::Kind {
             field: self.0.key.clone(),
@@ -39,6 +48,14 @@ impl<'a> Field<'a> {
             // A name may look like a number.
             Kind::Integer(number) => Ok(number.to_string()),
             _ => Err(self.kind("text")),
+        }
+    }
+
+    /// Text that may look like a number with a point, such as a version.
+    pub(super) fn number_text(self) -> Result<String, ConfError> {
+        match &self.value().kind {
+            Kind::Float(number) => Ok(number.to_string()),
+            _ => self.text(),
         }
     }
 
@@ -93,30 +110,32 @@ impl<'a> Field<'a> {
         }
     }
 
-    pub(super) fn port(self) -> Result<u16, ConfError> {
+    /// A duration that must be written as one.
+    pub(super) fn written_duration(self) -> Result<Duration, ConfError> {
+        match &self.value().kind {
+            Kind::Text(_) => self.duration(),
+            _ => Err(self.kind("a duration like \"30s\"")),
+        }
+    }
+
+    /// A port: -1 means that the system chooses, 0 that none was given.
+    pub(super) fn port(self) -> Result<Option<u16>, ConfError> {
         match self.integer()? {
-            // The system chooses.
-            -1 => Ok(0),
-            port => u16::try_from(port).map_err(|_| self.wrong(format!("{port} is no port"))),
+            -1 => Ok(Some(0)),
+            0 => Ok(None),
+            port => u16::try_from(port)
+                .map(Some)
+                .map_err(|_| self.wrong(format!("{port} is no port"))),
         }
     }
 
     /// `host:port`, or a port alone.
-    pub(super) fn listen(self) -> Result<(Option<String>, u16), ConfError> {
+    pub(super) fn listen(self) -> Result<Address, ConfError> {
         if matches!(self.value().kind, Kind::Integer(_)) {
-            return Ok((None, self.port()?));
+            let port = self.port()?;
+            return Ok(Address { host: None, port });
         }
-        let text = self.text()?;
-        let (host, port) = text
-            .rsplit_once(':')
-            .ok_or_else(|| self.wrong("is not of the form host:port"))?;
-        let port = match port {
-            "-1" => 0,
-            port => port
-                .parse()
-                .map_err(|_| self.wrong(format!("{port:?} is no port")))?,
-        };
-        Ok(((!host.is_empty()).then(|| host.to_owned()), port))
+        Address::parse(&self.text()?).map_err(|reason| self.wrong(reason))
     }
 
     /// One text, or a list of them.
@@ -155,7 +174,68 @@ impl<'a> Field<'a> {
             .collect()
     }
 
-    pub(super) fn unknown<T>(self) -> Result<T, ConfError> {
-        Err(self.0.at.error(Problem::UnknownField(self.0.key.clone())))
+    /// A key that means nothing here is a mistake, unless a variable made use of it.
+    pub(super) fn unknown(self, known: &[&'static str]) -> Result<(), ConfError> {
+        if self.0.used {
+            return Ok(());
+        }
+        Err(self.0.at.error(Problem::UnknownField {
+            field: self.0.key.clone(),
+            nearest: nearest(&self.0.key, known),
+        }))
     }
+
+    pub(super) fn unsupported<T>(self) -> Result<T, ConfError> {
+        Err(self.0.at.error(Problem::Unsupported(self.0.key.clone())))
+    }
+}
+
+// === impl Address ===
+
+impl Address {
+    /// Reads `host:port`; the host may be missing, the port may be -1.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let (host, port) = text
+            .rsplit_once(':')
+            .ok_or_else(|| format!("{text:?} is not of the form host:port"))?;
+        let port = match port {
+            "-1" => Some(0),
+            port => match port.parse() {
+                Ok(0) => None,
+                Ok(port) => Some(port),
+                Err(_) => return Err(format!("{port:?} is no port")),
+            },
+        };
+        let host = (!host.is_empty()).then(|| host.to_owned());
+        Ok(Address { host, port })
+    }
+}
+
+/// The key that is written most like this one, if one is.
+fn nearest(key: &str, known: &[&'static str]) -> Option<&'static str> {
+    let key = key.to_ascii_lowercase();
+    known
+        .iter()
+        .map(|known| (distance(key.as_bytes(), known.as_bytes()), *known))
+        .min()
+        .filter(|(distance, known)| *distance <= 1 + known.len() / 4)
+        .map(|(_, known)| known)
+}
+
+/// How many letters must be changed, put in or taken out to get from one word to the other.
+fn distance(one: &[u8], other: &[u8]) -> usize {
+    // Keys are short; a longer word is no slip of the pen.
+    if one.len() > 64 || other.len() > 64 {
+        return usize::MAX;
+    }
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (i, a) in one.iter().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, b) in other.iter().enumerate() {
+            let changed = diagonal + usize::from(a != b);
+            diagonal = row[j + 1];
+            row[j + 1] = changed.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[other.len()]
 }

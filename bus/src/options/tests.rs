@@ -42,6 +42,13 @@ fn a_documentation_style_file_is_understood() {
     assert_eq!((read.host.as_str(), read.port), ("127.0.0.1", 0));
     assert_eq!((read.monitor_host, read.monitor_port), (None, Some(8222)));
     assert_eq!(read.ignored, ["jetstream"]);
+    // The number was understood as seconds, but is better written as such.
+    assert_eq!(
+        read.doubtful,
+        [
+            "n.conf:8:9: invalid use of field \"write_deadline\": write_deadline should be converted to a duration"
+        ]
+    );
     let limits = &read.config.limits;
     assert_eq!((limits.max_payload, limits.max_subscriptions), (2 << 20, 0));
     assert_eq!(limits.ping_interval, Duration::from_secs(20));
@@ -67,11 +74,36 @@ fn what_cannot_be_honoured_is_an_error_with_its_place() {
             "a: 1\n  nonsense: 2",
             "n.conf:2:3: unknown field \"nonsense\"",
         ),
+        ("prot: 1", "unknown field \"prot\" (did you mean \"port\"?)"),
+        ("tls { cert_file: x }", "missing 'key_file'"),
+        ("tls { cert: x }", "unknown field \"cert\""),
+        ("tls { curve_preferences: [] }", "cannot be empty"),
+        ("cluster { permissions: {} }", "not supported"),
+        ("cluster { routes: \"nats://x\" }", "expected an array"),
         (
-            "tls { cert_file: x }",
-            "n.conf:1:1: \"tls\" is not supported",
+            "cluster { routes: [\"http://x\"] }",
+            "error parsing route url",
         ),
-        ("cluster { port: 1 }", "not supported"),
+        (
+            "cluster { authorization { token: x } }",
+            "does not support tokens",
+        ),
+        (
+            "websocket { headers { a: 1 } }",
+            "the value of a header is text",
+        ),
+        ("server_name: \"a b\"", "cannot contain spaces"),
+        ("lame_duck_duration: 60", "expected a duration"),
+        ("lame_duck_duration: 5s", "at least 30s"),
+        ("max_sub_tokens: 300", "between 1 and 255"),
+        (
+            "authorization { user: a, pass: b, token: c }",
+            "Cannot have a user/pass and token",
+        ),
+        (
+            "authorization { user: a, pass: b, users: [] }",
+            "single user/pass and a users array",
+        ),
         ("port: 70000", "n.conf:1:7: port: 70000 is no port"),
         ("port: {}", "expected an integer, found a map"),
         ("listen: foo", "host:port"),
@@ -107,6 +139,90 @@ fn an_empty_allow_list_allows_everything_as_with_nats_server() {
         .unwrap();
     assert_eq!(granted.publish.unwrap().allow, None);
     assert_eq!(granted.subscribe.unwrap().allow, None);
+}
+
+#[test]
+fn tls_websocket_and_cluster_are_understood() {
+    let mut read = options(
+        r#"
+        server_tags: ["region:eu", fast]
+        http_base_path: "/bus", https: 127.0.0.1:-1
+        max_traced_msg_len: 64, no_fast_producer_stall: true, max_connections: -1
+        lame_duck_duration: "1m", lame_duck_grace_period: 2s
+        log_file: /tmp/x.log, logfile_size_limit: 1MB, logfile_max_num: 3, trace_verbose: true, logtime_utc: yes
+        tls { cert_file: a.pem, key_file: b.pem, ca_file: c.pem, verify_and_map: true, timeout: 0.5
+              min_version: 1.3, handshake_first: 300ms, pinned_certs: [ab, cd] }
+        allow_non_tls: true
+        websocket { port: 8080, tls: { cert_file: a.pem, key_file: b.pem }, compression: true
+              allowed_origins: ["https://a"], authorization { token: t }, headers { X-One: "1" } }
+        cluster { name: west, listen: 127.0.0.1:-1, routes: [nats://u:p@b:6222, nats://b:6222, nats://c], no_advertise: true
+              pool_size: 3, compression: s2_auto, ping_interval: 20, authorization { user: u, password: p, timeout: 3 } }
+        "#,
+    )
+    .unwrap();
+    read.resolve().unwrap();
+    let config = &read.config;
+    let tls = config.tls.as_ref().unwrap();
+    assert!(tls.verify && tls.verify_and_map && config.allow_non_tls);
+    assert_eq!(tls.min_version, crate::config::TlsVersion::V1_3);
+    assert_eq!(tls.timeout, Duration::from_millis(500));
+    let websocket = config.websocket.as_ref().unwrap();
+    assert_eq!(websocket.listen.to_string(), "0.0.0.0:8080");
+    assert!(websocket.compression && websocket.token.is_some());
+    let cluster = config.cluster.as_ref().unwrap();
+    assert_eq!(cluster.listen.unwrap().port(), 0);
+    // The same peer twice is one peer.
+    assert_eq!(
+        (cluster.routes.len(), cluster.name.as_deref()),
+        (2, Some("west"))
+    );
+    assert_eq!(cluster.authorization.timeout, Duration::from_secs(3));
+    assert_eq!(config.server_tags, ["region:eu", "fast"]);
+    assert_eq!(config.limits.max_connections, usize::MAX);
+    assert!(!config.limits.stall_producers && read.log.trace && read.log.utc);
+    assert_eq!((read.log.size_limit, read.log.max_files), (1 << 20, 3));
+    assert_eq!(read.ignored, ["cluster.compression"]);
+    assert_eq!(read.doubtful.len(), 1, "{:?}", read.doubtful);
+}
+
+#[test]
+fn a_key_that_a_variable_uses_is_no_mistake() {
+    let text = |used: &str| format!("who: joe, authorization {{ pw: x, user: {used}, pass: $pw }}");
+    let read = options(&text("$who")).unwrap();
+    assert_eq!(
+        read.config.authorization.users[0].user.as_deref(),
+        Some("joe")
+    );
+    assert!(
+        options(&text("jim"))
+            .unwrap_err()
+            .contains("unknown field \"who\"")
+    );
+}
+
+#[test]
+fn contradictions_are_found_at_last() {
+    for (text, says) in [
+        ("websocket { port: 1 }", "websocket requires TLS"),
+        ("http: 1, https: 2, tls {}", "at the same time"),
+        ("https: 2", "requires TLS"),
+        (
+            "cluster { routes: [nats://a] }",
+            "require cluster capabilities",
+        ),
+        (
+            "lame_duck_duration: 30s, lame_duck_grace_period: 30s",
+            "strictly lower",
+        ),
+    ] {
+        let error = options(text).unwrap().resolve().unwrap_err().to_string();
+        assert!(error.contains(says), "{text}: {error}");
+    }
+    // Without a port nothing is served, so nothing is missing.
+    let mut read = options("websocket { compression: true }, port: 0, http: 0").unwrap();
+    read.resolve().unwrap();
+    assert!(read.config.websocket.is_none() && read.config.monitor.is_none());
+    assert_eq!(read.port, 4222);
 }
 
 #[test]

@@ -9,10 +9,10 @@ use crate::account::Account;
 use crate::auth::Identity;
 use crate::client::{Client, Enrolment};
 use crate::delivery::Desk;
-use crate::hub::Settings;
 use crate::parser::{Op, Publish};
 use crate::permissions::Permissions;
 use crate::protocol::{ConnectOptions, frame};
+use crate::settings::Settings;
 use crate::subject;
 use crate::subscription::{Special, Subscription};
 

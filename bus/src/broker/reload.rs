@@ -1,0 +1,180 @@
+//! Another configuration for a running broker.
+
+use std::fmt;
+
+use secrecy::ExposeSecret as _;
+
+use crate::config::{Authorization, Config, Permissions, User};
+use crate::hub::Hub;
+use crate::settings::Settings;
+
+use super::BuildError;
+
+/// Why a configuration was not taken over.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// It makes no sense.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// It changes what only a restart can change.
+    #[error("config reload not supported for {field}: old={old}, new={new}")]
+    Fixed {
+        /// The setting.
+        field: &'static str,
+        /// Its value.
+        old: String,
+        /// What it should have become.
+        new: String,
+    },
+}
+
+/// Checks a configuration and puts it into force.
+pub(super) fn apply(hub: &Hub, config: &Config) -> Result<(), ReloadError> {
+    let old = hub.settings();
+    refuse_fixed(&old.config, config)?;
+    let settings = Settings::compile(config)?;
+    report(&old.config, config);
+    let announce = old.connect_urls != settings.connect_urls
+        || old.limits.max_payload != settings.limits.max_payload;
+    hub.replace_settings(settings);
+    if announce {
+        hub.announce();
+    }
+    Ok(())
+}
+
+/// Sockets and names stay: others know this server by them.
+fn refuse_fixed(old: &Config, new: &Config) -> Result<(), ReloadError> {
+    fixed("Host", &old.listen.ip(), &new.listen.ip())?;
+    fixed("Port", &old.listen.port(), &new.listen.port())?;
+    fixed("HTTP", &Shown(&old.monitor), &Shown(&new.monitor))?;
+    fixed(
+        "HTTPS",
+        &Shown(&old.monitor_https),
+        &Shown(&new.monitor_https),
+    )?;
+    fixed(
+        "HTTPBasePath",
+        &old.monitor_base_path,
+        &new.monitor_base_path,
+    )?;
+    fixed(
+        "ServerName",
+        &Shown(&old.server_name),
+        &Shown(&new.server_name),
+    )?;
+    let websocket = |config: &Config| config.websocket.as_ref().map(|it| it.listen);
+    fixed(
+        "Websocket",
+        &Shown(&websocket(old)),
+        &Shown(&websocket(new)),
+    )?;
+    let listen = |config: &Config| config.cluster.as_ref().map(|it| it.listen);
+    fixed(
+        "cluster host and port",
+        &Shown(&listen(old)),
+        &Shown(&listen(new)),
+    )?;
+    let name = |config: &Config| config.cluster.as_ref().and_then(|it| it.name.clone());
+    fixed("cluster name", &Shown(&name(old)), &Shown(&name(new)))
+}
+
+fn fixed<T: PartialEq + fmt::Display>(
+    field: &'static str,
+    old: &T,
+    new: &T,
+) -> Result<(), ReloadError> {
+    if old == new {
+        return Ok(());
+    }
+    Err(ReloadError::Fixed {
+        field,
+        old: old.to_string(),
+        new: new.to_string(),
+    })
+}
+
+/// Something that need not be there, for a message.
+#[derive(PartialEq)]
+struct Shown<'a, T>(&'a Option<T>);
+
+impl<T: fmt::Debug> fmt::Display for Shown<'_, T> {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Some(value) => write!(to, "{value:?}"),
+            None => to.write_str("none"),
+        }
+    }
+}
+
+/// Says in the log what is different.
+fn report(old: &Config, new: &Config) {
+    macro_rules! changed {
+        ($name:literal, $($field:tt)+) => {
+            if old.$($field)+ != new.$($field)+ {
+                tracing::info!("Reloaded: {} = {:?}", $name, new.$($field)+);
+            }
+        };
+    }
+    changed!("max_connections", limits.max_connections);
+    changed!("max_subscriptions", limits.max_subscriptions);
+    changed!("max_sub_tokens", limits.max_subject_tokens);
+    changed!("max_control_line", limits.max_control_line);
+    changed!("max_payload", limits.max_payload);
+    changed!("max_pending", limits.max_pending);
+    changed!("ping_interval", limits.ping_interval);
+    changed!("ping_max", limits.ping_max);
+    changed!("write_deadline", limits.write_deadline);
+    changed!("authorization timeout", limits.auth_timeout);
+    changed!("max_traced_msg_len", limits.max_traced);
+    changed!("client_advertise", client_advertise);
+    changed!("tags", server_tags);
+    changed!("lame_duck_duration", lame_duck.duration);
+    changed!("lame_duck_grace_period", lame_duck.grace_period);
+    changed!("max_closed_clients", max_closed_clients);
+    if !same_authorization(&old.authorization, &new.authorization) {
+        tracing::info!("Reloaded: authorization users");
+    }
+    // Files may have other contents under the same name.
+    match (&old.tls, &new.tls) {
+        (_, Some(_)) => tracing::info!("Reloaded: tls = enabled"),
+        (Some(_), None) => tracing::info!("Reloaded: tls = disabled"),
+        (None, None) => {}
+    }
+    if !old.accounts.is_empty() || !new.accounts.is_empty() {
+        tracing::info!("Reloaded: accounts");
+    }
+    let routes = |config: &Config| -> Vec<String> {
+        let routes = config.cluster.iter().flat_map(|it| &it.routes);
+        routes.map(ToString::to_string).collect()
+    };
+    if routes(old) != routes(new) {
+        tracing::info!("Reloaded: cluster routes");
+    }
+}
+
+fn same_authorization(one: &Authorization, other: &Authorization) -> bool {
+    let secret = |secret: &Option<secrecy::SecretString>| {
+        secret.as_ref().map(|it| it.expose_secret().to_owned())
+    };
+    let user = |one: &User, other: &User| {
+        (&one.nkey, &one.user, &one.password_file)
+            == (&other.nkey, &other.user, &other.password_file)
+            && secret(&one.password) == secret(&other.password)
+            && same_permissions(&one.permissions, &other.permissions)
+    };
+    one.no_auth_user == other.no_auth_user
+        && secret(&one.token) == secret(&other.token)
+        && same_permissions(&one.default_permissions, &other.default_permissions)
+        && one.users.len() == other.users.len()
+        && one
+            .users
+            .iter()
+            .zip(&other.users)
+            .all(|(one, other)| user(one, other))
+}
+
+/// By what they say: there are no secrets in them.
+fn same_permissions(one: &Option<Permissions>, other: &Option<Permissions>) -> bool {
+    format!("{one:?}") == format!("{other:?}")
+}

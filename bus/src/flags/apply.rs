@@ -1,0 +1,136 @@
+//! What the command line changes in what the file said.
+
+use cupola_bus::config::{Tls, User};
+use cupola_bus::options::{Address, Options};
+
+use super::{ClusterFlags, FlagError, Flags, LogFlags, ServerFlags, TlsFlags};
+
+impl Flags {
+    /// Lays the flags over what the file said.
+    pub(crate) fn apply(&self, options: &mut Options) -> Result<(), FlagError> {
+        self.server.apply(options);
+        self.log.apply(options);
+        self.tls.apply(options)?;
+        self.cluster.apply(options);
+        Ok(())
+    }
+}
+
+impl ServerFlags {
+    fn apply(&self, options: &mut Options) {
+        set(&mut options.host, &self.host);
+        set(&mut options.port, &self.port);
+        keep(&mut options.monitor_port, &self.monitor_port);
+        keep(&mut options.monitor_https_port, &self.monitor_https_port);
+        keep(&mut options.pid_file, &self.pid_file);
+        keep(&mut options.ports_file_dir, &self.ports_file_dir);
+        keep(&mut options.config.server_name, &self.name);
+        keep(&mut options.config.client_advertise, &self.advertise);
+        for flag in &self.ignored {
+            if !options.ignored.contains(flag) {
+                options.ignored.push(flag.clone());
+            }
+        }
+        let authorization = &mut options.config.authorization;
+        if self.user.is_some() || self.password.is_some() {
+            // As with nats-server, the user of the command line replaces those of the file.
+            authorization.users = vec![User {
+                user: self.user.clone(),
+                password: self.password.clone().map(Into::into),
+                ..User::default()
+            }];
+        }
+        keep(
+            &mut authorization.token,
+            &self.token.clone().map(Into::into),
+        );
+    }
+}
+
+impl LogFlags {
+    fn apply(&self, options: &mut Options) {
+        let log = &mut options.log;
+        keep(&mut log.file, &self.file);
+        keep(&mut log.remote_syslog, &self.remote_syslog);
+        set(&mut log.size_limit, &self.size_limit);
+        set(&mut log.syslog, &self.syslog);
+        set(&mut log.time, &self.time);
+        set(&mut log.utc, &self.utc);
+        set(&mut log.debug, &self.debug);
+        set(&mut log.trace, &self.trace);
+        set(&mut log.trace_verbose, &self.verbose);
+        set(&mut options.config.limits.max_traced, &self.max_traced);
+    }
+}
+
+impl TlsFlags {
+    fn apply(&self, options: &mut Options) -> Result<(), FlagError> {
+        if !self.on && !self.verify {
+            return Ok(());
+        }
+        let wrong = |text| Err(FlagError::Combination(text));
+        if self.cert.is_none() {
+            return wrong("TLS Server certificate must be present and valid");
+        }
+        if self.key.is_none() {
+            return wrong("TLS Server private key must be present and valid");
+        }
+        options.config.tls = Some(Tls {
+            cert_file: self.cert.clone(),
+            key_file: self.key.clone(),
+            ca_file: self.ca.clone(),
+            verify: self.verify,
+            ..options.config.tls.take().unwrap_or_default()
+        });
+        Ok(())
+    }
+}
+
+impl ClusterFlags {
+    fn apply(&self, options: &mut Options) {
+        match &self.listen {
+            Some(None) => {
+                options.config.cluster = None;
+                return;
+            }
+            Some(Some(url)) => {
+                options.cluster = Address {
+                    host: Some(url.host.clone()),
+                    port: Some(if self.any_port { 0 } else { url.port }),
+                };
+                let cluster = options.config.cluster.get_or_insert_default();
+                if url.user.is_some() {
+                    cluster.authorization.user = url.user.clone();
+                    cluster.authorization.password = url.password.clone();
+                }
+            }
+            None => {}
+        }
+        let silent = self.name.is_none()
+            && self.routes.is_none()
+            && self.no_advertise.is_none()
+            && self.advertise.is_none()
+            && self.connect_retries.is_none();
+        if silent {
+            return;
+        }
+        let cluster = options.config.cluster.get_or_insert_default();
+        keep(&mut cluster.name, &self.name);
+        keep(&mut cluster.advertise, &self.advertise);
+        set(&mut cluster.routes, &self.routes);
+        set(&mut cluster.no_advertise, &self.no_advertise);
+        set(&mut cluster.connect_retries, &self.connect_retries);
+    }
+}
+
+fn set<T: Clone>(place: &mut T, value: &Option<T>) {
+    if let Some(value) = value {
+        place.clone_from(value);
+    }
+}
+
+fn keep<T: Clone>(place: &mut Option<T>, value: &Option<T>) {
+    if value.is_some() {
+        place.clone_from(value);
+    }
+}

@@ -1,0 +1,59 @@
+//! What is in force: the configuration, checked and compiled. A reload replaces it as a whole.
+
+use std::time::Duration;
+
+use crate::auth::Users;
+use crate::broker::BuildError;
+use crate::config::{Config, Limits};
+
+/// What connections act by.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    /// As it was read.
+    pub(crate) config: Config,
+    pub(crate) limits: Limits,
+    pub(crate) users: Users,
+    /// Addresses clients are told of, besides the one they came by.
+    pub(crate) connect_urls: Vec<String>,
+}
+
+// === impl Settings ===
+
+impl Settings {
+    /// Checks and compiles a configuration.
+    ///
+    /// # Errors
+    /// It makes no sense.
+    pub(crate) fn compile(config: &Config) -> Result<Self, BuildError> {
+        check(&config.limits)?;
+        Ok(Settings {
+            limits: config.limits.clone(),
+            users: Users::compile(&config.authorization)?,
+            connect_urls: config.client_advertise.iter().cloned().collect(),
+            config: config.clone(),
+        })
+    }
+}
+
+fn check(limits: &Limits) -> Result<(), BuildError> {
+    let wrong = |text| Err(BuildError::Limits(text));
+    if limits.max_payload > limits.max_pending {
+        return wrong("max_payload must not be above max_pending");
+    }
+    if limits.max_payload >= 1_000_000_000 {
+        return wrong("max_payload must be below 1 GB");
+    }
+    if limits.max_control_line < 64 || limits.max_control_line > 1 << 20 {
+        return wrong("max_control_line must be between 64 bytes and 1 MB");
+    }
+    if limits.max_connections == 0 {
+        return wrong("max_connections must not be 0");
+    }
+    if limits.ping_interval.is_zero() || limits.ping_interval > Duration::from_secs(366 * 86_400) {
+        return wrong("ping_interval must be above 0 and below a year");
+    }
+    if limits.write_deadline.is_zero() || limits.auth_timeout.is_zero() {
+        return wrong("write_deadline and the authorization timeout must not be 0");
+    }
+    Ok(())
+}
