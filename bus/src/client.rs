@@ -213,6 +213,31 @@ impl Client {
         }
     }
 
+    /// Queues one message for another server, in the parts of its frame.
+    pub(crate) fn forward(&self, parts: [&[u8]; 2], size: usize, pool: &mut ChunkPool) -> Delivery {
+        let mut out = self.out.lock();
+        if out.wire.is_none() {
+            return Delivery::Refused;
+        }
+        let max_pending = self.max_pending.load(Ordering::Relaxed);
+        if out.pending + parts[0].len() + parts[1].len() > max_pending {
+            out.close();
+            drop(out);
+            self.end(End::SlowConsumerPending);
+            return Delivery::Refused;
+        }
+        out.push([parts[0], parts[1], &[], &[]], pool);
+        out.messages += 1;
+        out.bytes += size as u64;
+        let flush = !std::mem::replace(&mut out.dirty, true);
+        let congested = out.pending > max_pending / 4 * 3 && is_moving(&out);
+        Delivery::Queued {
+            flush,
+            last: false,
+            congested,
+        }
+    }
+
     /// Queues a frame that is no message. The caller flushes.
     pub(crate) fn send(&self, frame: &[u8], pool: &mut ChunkPool) {
         let mut out = self.out.lock();

@@ -1,5 +1,7 @@
 //! From a published message to the queues of its receivers, inside the publisher's turn.
 
+mod remote;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -9,7 +11,7 @@ use crate::hash::Dice;
 use crate::outbound::ChunkPool;
 use crate::parser::Publish;
 use crate::permissions::Permissions;
-use crate::sublist::MatchCache;
+use crate::sublist::{Group, MatchCache};
 use crate::subscription::{Special, Subscription};
 
 /// What one worker works with. Each worker thread has one; nobody else touches it.
@@ -28,6 +30,8 @@ pub(crate) struct Desk {
     pub(crate) congested: Option<Arc<Client>>,
     dice: Dice,
     head: Head,
+    /// Servers a message goes to, while it is being delivered.
+    targets: remote::Targets,
 }
 
 /// The parts of a frame that are the same for all receivers of a message.
@@ -56,6 +60,7 @@ impl Desk {
             congested: None,
             dice: Dice::random(),
             head: Head::default(),
+            targets: remote::Targets::default(),
         }
     }
 
@@ -73,6 +78,7 @@ impl Desk {
             congested,
             dice,
             head,
+            targets,
             ..
         } = self;
         if caches.len() <= account.index {
@@ -96,11 +102,11 @@ impl Desk {
         for sub in found.plain() {
             count += usize::from(courier.deliver(sub));
         }
+        if let Some(remote) = found.remote() {
+            return count + courier.deliver_in_cluster(found.groups(), remote, targets, dice);
+        }
         for group in found.groups() {
-            let members = &group.members;
-            let first = dice.below(members.len());
-            let mut order = members[first..].iter().chain(&members[..first]);
-            count += usize::from(order.any(|sub| courier.deliver(sub)));
+            count += usize::from(courier.deliver_to_one(group, dice));
         }
         count
     }
@@ -148,6 +154,15 @@ struct Courier<'a> {
 }
 
 impl Courier<'_> {
+    /// Delivers to one member of a queue group.
+    #[inline]
+    fn deliver_to_one(&mut self, group: &Group<Subscription>, dice: &mut Dice) -> bool {
+        let members = &group.members;
+        let first = dice.below(members.len());
+        let mut order = members[first..].iter().chain(&members[..first]);
+        order.any(|sub| self.deliver(sub))
+    }
+
     #[inline]
     fn deliver(&mut self, sub: &Arc<Subscription>) -> bool {
         let client = &sub.client;

@@ -22,6 +22,7 @@ mod account;
 mod auth;
 mod broker;
 mod client;
+pub mod cluster;
 pub mod conf;
 pub mod config;
 mod delivery;

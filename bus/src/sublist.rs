@@ -23,7 +23,7 @@ use parking_lot::RwLock;
 
 pub use cache::MatchCache;
 use matches::Removal;
-pub use matches::{Group, Lists, Matches, Member};
+pub use matches::{Group, Lists, Matches, Member, Remote};
 use trie::{Frontier, Trie};
 
 use crate::hash::Seed;

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
+use crate::account::Account;
 use crate::auth::Identity;
-use crate::client::Client;
+use crate::client::{Client, Kind};
 use crate::sublist::Member;
 
 /// One subscription. There may be very many: what is rare lies apart, and names share one allocation.
@@ -32,6 +33,19 @@ pub(crate) struct Special {
     pub(crate) queue: Option<Arc<[u8]>>,
     /// Set when deliveries must be checked against what its user is denied.
     pub(crate) filter: Option<Arc<Identity>>,
+    /// Set when it stands for those who listen at another server.
+    pub(crate) remote: Option<Remote>,
+}
+
+/// Those who listen at another server.
+#[derive(Debug)]
+pub(crate) struct Remote {
+    /// The account, as a route has many.
+    pub(crate) account: Arc<Account>,
+    /// The number of the server: one may have two connections for a moment, and gets one copy.
+    pub(crate) peer: u32,
+    /// How many members the queue group has there.
+    pub(crate) weight: AtomicU32,
 }
 
 /// Whether a subscription takes one more message.
@@ -85,6 +99,11 @@ impl Subscription {
         Admission::Yes
     }
 
+    /// Those at another server it stands for.
+    pub(crate) fn remote(&self) -> Option<&Remote> {
+        self.special.as_ref()?.remote.as_ref()
+    }
+
     /// Ends it after `max` deliveries from its start; `false` when that many have been made.
     pub(crate) fn end_after(&self, max: u64) -> bool {
         if max == 0 || self.delivered.load(Ordering::Relaxed) >= max {
@@ -110,6 +129,10 @@ impl Member for Subscription {
         self.special.as_ref()?.queue.as_ref()
     }
 
+    fn is_remote(&self) -> bool {
+        self.client.kind == Kind::Route
+    }
+
     fn slot(&self) -> &AtomicU32 {
         &self.slot
     }
@@ -119,6 +142,6 @@ impl Member for Subscription {
 
 impl Special {
     fn is_plain(&self) -> bool {
-        self.queue.is_none() && self.filter.is_none()
+        self.queue.is_none() && self.filter.is_none() && self.remote.is_none()
     }
 }

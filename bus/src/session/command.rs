@@ -255,6 +255,7 @@ impl Talk {
         let special = Special {
             queue: queue.map(Arc::from),
             filter,
+            remote: None,
         };
         let sub = Subscription::new(Arc::clone(&self.client), subject, sid, special);
         let account = &self.account;

@@ -10,6 +10,10 @@ pub trait Member {
     fn subject(&self) -> &[u8];
     /// Its queue group, if it is in one.
     fn queue(&self) -> Option<&Arc<[u8]>>;
+    /// Whether it listens at another server, and is kept apart.
+    fn is_remote(&self) -> bool {
+        false
+    }
     /// Where in its list it stands: a hint kept by the list, so that removal needs no search.
     fn slot(&self) -> &AtomicU32;
 }
@@ -28,6 +32,16 @@ pub enum Matches<T> {
 pub struct Lists<T> {
     plain: Vec<Arc<T>>,
     groups: Vec<Group<T>>,
+    remote: Option<Box<Remote<T>>>,
+}
+
+/// Receivers at other servers, apart from those here.
+#[derive(Debug)]
+pub struct Remote<T> {
+    /// Each of these gets a copy.
+    pub plain: Vec<Arc<T>>,
+    /// One member of each of these gets a copy, unless one here has got it.
+    pub groups: Vec<Group<T>>,
 }
 
 /// A queue group: one member per message.
@@ -80,7 +94,16 @@ impl<T> Matches<T> {
         }
     }
 
-    /// All of them, members of groups included.
+    /// Those at other servers; most subjects have none.
+    #[inline]
+    pub fn remote(&self) -> Option<&Remote<T>> {
+        match self {
+            Matches::One(_) => None,
+            Matches::Many(lists) => lists.remote.as_deref(),
+        }
+    }
+
+    /// All of them that are here, members of groups included.
     pub fn all(&self) -> impl Iterator<Item = &Arc<T>> {
         let members = self.groups().iter().flat_map(|group| &group.members);
         self.plain().iter().chain(members)
@@ -89,7 +112,7 @@ impl<T> Matches<T> {
 
 impl<T: Member> Matches<T> {
     pub(super) fn of(member: &Arc<T>) -> Self {
-        if member.queue().is_none() {
+        if member.queue().is_none() && !member.is_remote() {
             return Matches::One(Arc::clone(member));
         }
         let mut lists = Lists::default();
@@ -103,7 +126,8 @@ impl<T: Member> Matches<T> {
             Matches::One(only) => only.subject(),
             Matches::Many(lists) => {
                 let grouped = || lists.groups.first()?.members.first();
-                let first = lists.plain.first().or_else(grouped);
+                let remote = || lists.remote.as_ref()?.first();
+                let first = lists.plain.first().or_else(grouped).or_else(remote);
                 first.map_or(&[], |member| member.subject())
             }
         }
@@ -122,9 +146,9 @@ impl<T: Member> Matches<T> {
         if !lists.remove(member) {
             return Removal::Absent;
         }
-        match (lists.plain.as_slice(), lists.groups.as_slice()) {
-            ([], []) => return Removal::Last,
-            ([only], []) => *self = Matches::One(Arc::clone(only)),
+        match (&lists.plain[..], &lists.groups[..], &lists.remote) {
+            ([], [], None) => return Removal::Last,
+            ([only], [], None) => *self = Matches::One(Arc::clone(only)),
             _ => {}
         }
         Removal::Done
@@ -134,9 +158,11 @@ impl<T: Member> Matches<T> {
     pub(super) fn merge(&mut self, other: &Matches<T>) {
         let lists = self.lists();
         lists.plain.extend(other.plain().iter().cloned());
-        for group in other.groups() {
-            let members = group.members.iter().cloned();
-            lists.group(&group.name).members.extend(members);
+        merge(&mut lists.groups, other.groups());
+        if let Some(more) = other.remote() {
+            let remote = lists.remote.get_or_insert_default();
+            remote.plain.extend(more.plain.iter().cloned());
+            merge(&mut remote.groups, &more.groups);
         }
     }
 
@@ -161,6 +187,7 @@ impl<T> Default for Lists<T> {
         Lists {
             plain: Vec::new(),
             groups: Vec::new(),
+            remote: None,
         }
     }
 }
@@ -170,7 +197,33 @@ impl<T> Clone for Lists<T> {
         Lists {
             plain: self.plain.clone(),
             groups: self.groups.clone(),
+            remote: self.remote.clone(),
         }
+    }
+}
+
+impl<T> Default for Remote<T> {
+    fn default() -> Self {
+        Remote {
+            plain: Vec::new(),
+            groups: Vec::new(),
+        }
+    }
+}
+
+impl<T> Clone for Remote<T> {
+    fn clone(&self) -> Self {
+        Remote {
+            plain: self.plain.clone(),
+            groups: self.groups.clone(),
+        }
+    }
+}
+
+impl<T> Remote<T> {
+    fn first(&self) -> Option<&Arc<T>> {
+        let grouped = || self.groups.first()?.members.first();
+        self.plain.first().or_else(grouped)
     }
 }
 
@@ -185,9 +238,15 @@ impl<T> Clone for Group<T> {
 
 impl<T: Member> Lists<T> {
     fn insert(&mut self, member: &Arc<T>) {
+        let (plain, groups) = if member.is_remote() {
+            let remote = self.remote.get_or_insert_default();
+            (&mut remote.plain, &mut remote.groups)
+        } else {
+            (&mut self.plain, &mut self.groups)
+        };
         let list = match member.queue() {
-            None => &mut self.plain,
-            Some(queue) => &mut self.group(queue).members,
+            None => plain,
+            Some(queue) => &mut group(groups, queue).members,
         };
         member.slot().store(
             u32::try_from(list.len()).unwrap_or(u32::MAX),
@@ -197,32 +256,54 @@ impl<T: Member> Lists<T> {
     }
 
     fn remove(&mut self, member: &Arc<T>) -> bool {
-        let Some(queue) = member.queue() else {
-            return take(&mut self.plain, member);
-        };
-        let Some(at) = self.groups.iter().position(|group| group.name == *queue) else {
+        if !member.is_remote() {
+            return remove(&mut self.plain, &mut self.groups, member);
+        }
+        let Some(remote) = &mut self.remote else {
             return false;
         };
-        let removed = take(&mut self.groups[at].members, member);
-        if self.groups[at].members.is_empty() {
-            self.groups.swap_remove(at);
+        let removed = remove(&mut remote.plain, &mut remote.groups, member);
+        if remote.plain.is_empty() && remote.groups.is_empty() {
+            self.remote = None;
         }
         removed
     }
+}
 
-    fn group(&mut self, name: &Arc<[u8]>) -> &mut Group<T> {
-        let at = match self.groups.iter().position(|group| group.name == *name) {
-            Some(at) => at,
-            None => {
-                self.groups.push(Group {
-                    name: Arc::clone(name),
-                    members: Vec::new(),
-                });
-                self.groups.len() - 1
-            }
-        };
-        &mut self.groups[at]
+/// The group of this name, made when there is none.
+fn group<'a, T>(groups: &'a mut Vec<Group<T>>, name: &Arc<[u8]>) -> &'a mut Group<T> {
+    let at = match groups.iter().position(|group| group.name == *name) {
+        Some(at) => at,
+        None => {
+            groups.push(Group {
+                name: Arc::clone(name),
+                members: Vec::new(),
+            });
+            groups.len() - 1
+        }
+    };
+    &mut groups[at]
+}
+
+fn merge<T>(groups: &mut Vec<Group<T>>, more: &[Group<T>]) {
+    for other in more {
+        let members = other.members.iter().cloned();
+        group(groups, &other.name).members.extend(members);
     }
+}
+
+fn remove<T: Member>(plain: &mut Vec<Arc<T>>, groups: &mut Vec<Group<T>>, member: &Arc<T>) -> bool {
+    let Some(queue) = member.queue() else {
+        return take(plain, member);
+    };
+    let Some(at) = groups.iter().position(|group| group.name == *queue) else {
+        return false;
+    };
+    let removed = take(&mut groups[at].members, member);
+    if groups[at].members.is_empty() {
+        groups.swap_remove(at);
+    }
+    removed
 }
 
 /// Removes `member` in constant time when its hint is right, else by a search.

@@ -1,0 +1,209 @@
+//! What somebody here listens to, and telling the peers of each change.
+//!
+//! A subject is told once, however many listen; a queue group with its number of members, each time that
+//! changes. A change is appended to the peers' queues while its shard is locked, and before the turn goes on
+//! that made it: so peers hear changes of one subject in order, and hear of a reply subject before they
+//! get the request that names it.
+//!
+//! Lock order: a shard, then the queue of one peer.
+
+use std::sync::Arc;
+
+use hashbrown::HashTable;
+use parking_lot::Mutex;
+
+use super::frame;
+use crate::account::{Account, InterestWatch};
+use crate::client::{Client, Kind, signal};
+use crate::hash::Seed;
+use crate::outbound::ChunkPool;
+use crate::sublist::Member as _;
+use crate::subscription::Subscription;
+
+/// Shards: enough that workers rarely wait for each other.
+const SHARDS: usize = 16;
+/// How much of the whole interest is queued at a time for a new peer.
+const STEP: usize = 32 << 10;
+
+/// All local interest, and the peers that know of it.
+#[derive(Debug)]
+pub(crate) struct Interest {
+    seed: Seed,
+    shards: Box<[Mutex<Shard>]>,
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    table: HashTable<Entry>,
+    peers: Vec<Arc<Client>>,
+    pool: ChunkPool,
+    text: Vec<u8>,
+}
+
+/// What is listened to.
+#[derive(Clone, Debug)]
+struct Entry {
+    account: Arc<str>,
+    subject: Box<[u8]>,
+    queue: Option<Arc<[u8]>>,
+    /// How many listen.
+    count: u32,
+}
+
+/// What the peers must hear of a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Change {
+    Nothing,
+    Listens(u32),
+    Gone,
+}
+
+// === impl Interest ===
+
+impl Interest {
+    pub(crate) fn new() -> Self {
+        Interest {
+            seed: Seed::random(),
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+        }
+    }
+
+    /// Tells a peer all there is, and of every change from now on.
+    pub(crate) fn join(&self, peer: &Arc<Client>) {
+        for shard in &self.shards {
+            let shard = &mut *shard.lock();
+            for entry in &shard.table {
+                let queue = entry.queue.as_deref();
+                let Entry {
+                    account, subject, ..
+                } = entry;
+                frame::subscribe(&mut shard.text, account, subject, queue, entry.count);
+                if shard.text.len() >= STEP {
+                    peer.send(&shard.text, &mut shard.pool);
+                    shard.text.clear();
+                }
+            }
+            peer.send(&shard.text, &mut shard.pool);
+            shard.text = Vec::new();
+            shard.peers.push(Arc::clone(peer));
+        }
+        peer.raise(signal::FLUSH);
+    }
+
+    /// Tells a peer nothing more.
+    pub(crate) fn leave(&self, peer: &Arc<Client>) {
+        for shard in &self.shards {
+            shard.lock().peers.retain(|known| !Arc::ptr_eq(known, peer));
+        }
+    }
+
+    /// Subjects and queue groups listened to.
+    pub(crate) fn len(&self) -> usize {
+        self.shards
+            .iter()
+            .map(|shard| shard.lock().table.len())
+            .sum()
+    }
+
+    fn change(&self, account: &Account, sub: &Arc<Subscription>, step: Step) {
+        if sub.client.kind == Kind::Route {
+            // One hop: what a peer listens to is its own to tell.
+            return;
+        }
+        let (subject, queue) = (sub.subject(), sub.queue());
+        let hash = self.hash(&account.name, subject, queue);
+        let index = usize::try_from(hash >> 32).unwrap_or(0) % SHARDS;
+        let shard = &mut *self.shards[index].lock();
+        let change = shard.count(self, hash, account, subject, queue, step);
+        if change == Change::Nothing || shard.peers.is_empty() {
+            return;
+        }
+        shard.text.clear();
+        let queue = queue.map(|queue| &**queue);
+        match change {
+            Change::Listens(count) => {
+                frame::subscribe(&mut shard.text, &account.name, subject, queue, count);
+            }
+            _ => frame::unsubscribe(&mut shard.text, &account.name, subject, queue),
+        }
+        for peer in &shard.peers {
+            peer.send(&shard.text, &mut shard.pool);
+            peer.raise(signal::FLUSH);
+        }
+    }
+
+    fn hash(&self, account: &str, subject: &[u8], queue: Option<&Arc<[u8]>>) -> u64 {
+        let queue = queue.map_or(0, |queue| self.seed.hash(queue).rotate_left(7));
+        self.seed.hash(subject) ^ self.seed.hash(account.as_bytes()).rotate_left(23) ^ queue
+    }
+}
+
+/// One more, or one less.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Up,
+    Down,
+}
+
+impl Shard {
+    fn count(
+        &mut self,
+        interest: &Interest,
+        hash: u64,
+        account: &Account,
+        subject: &[u8],
+        queue: Option<&Arc<[u8]>>,
+        step: Step,
+    ) -> Change {
+        let same = |entry: &Entry| {
+            *entry.subject == *subject
+                && entry.queue.as_ref() == queue
+                && entry.account == account.name
+        };
+        match (self.table.find_entry(hash, same), step) {
+            (Ok(mut known), Step::Up) => {
+                let entry = known.get_mut();
+                entry.count = entry.count.saturating_add(1);
+                match queue {
+                    Some(_) => Change::Listens(entry.count),
+                    None => Change::Nothing,
+                }
+            }
+            (Ok(mut known), Step::Down) => {
+                let entry = known.get_mut();
+                entry.count -= 1;
+                match (entry.count, queue) {
+                    (0, _) => {
+                        known.remove();
+                        Change::Gone
+                    }
+                    (count, Some(_)) => Change::Listens(count),
+                    (_, None) => Change::Nothing,
+                }
+            }
+            (Err(_), Step::Up) => {
+                let entry = Entry {
+                    account: Arc::clone(&account.name),
+                    subject: subject.into(),
+                    queue: queue.cloned(),
+                    count: 1,
+                };
+                self.table.insert_unique(hash, entry, |entry| {
+                    interest.hash(&entry.account, &entry.subject, entry.queue.as_ref())
+                });
+                Change::Listens(1)
+            }
+            (Err(_), Step::Down) => Change::Nothing,
+        }
+    }
+}
+
+impl InterestWatch for Interest {
+    fn added(&self, account: &Account, sub: &Arc<Subscription>) {
+        self.change(account, sub, Step::Up);
+    }
+
+    fn removed(&self, account: &Account, sub: &Arc<Subscription>) {
+        self.change(account, sub, Step::Down);
+    }
+}
