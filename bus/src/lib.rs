@@ -52,4 +52,4 @@ pub use hub::{Stats, Traffic};
 pub use permissions::BadRule;
 pub use protocol::VERSION;
 pub use sublist::SublistStats;
-pub use wire::TlsConfigError;
+pub use wire::{TlsConfigError, WebsocketConfigError};

@@ -4,15 +4,19 @@
 //! the task that reads see the same state. A connection without one is plain TCP and pays nothing.
 
 mod connection;
+pub(crate) mod stack;
 #[allow(
     dead_code,
     unused_imports,
     reason = "sessions and routes are about to use it"
 )]
 pub(crate) mod tls;
+#[allow(dead_code, unused_imports, reason = "sessions are about to use it")]
+pub(crate) mod websocket;
 
 pub(crate) use connection::Wire;
 pub use tls::TlsConfigError;
+pub use websocket::WebsocketConfigError;
 
 /// What lies between a socket and the protocol.
 pub(crate) trait Codec: Send + std::fmt::Debug {
@@ -37,14 +41,19 @@ pub(crate) trait Codec: Send + std::fmt::Debug {
     fn is_ready(&self) -> bool;
 
     /// Appends the farewell: a `close_notify`, a close frame.
-    fn close(&mut self, wire: &mut Vec<u8>);
+    fn close(&mut self, farewell: Farewell, wire: &mut Vec<u8>);
+
+    /// Tells what the handshake has come to.
+    fn describe(&self, to: &mut Handshake);
 }
 
 /// What a call of [`Codec::decode`] has found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Decoded {
-    /// More may come.
+    /// All is decoded; more may come.
     Open,
+    /// There is more to what has come already: to be called again, with nothing, once `plain` is handled.
+    More,
     /// The peer has said good-bye; nothing more will come.
     PeerClosed,
 }
@@ -52,10 +61,58 @@ pub(crate) enum Decoded {
 /// Why bytes could not be decoded or encoded.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CodecError {
-    /// TLS: a failed handshake, an alert, a forged record.
+    /// A failed handshake, an alert, a forged record.
     #[error("TLS: {0}")]
     Tls(rustls::Error),
-    /// Websocket: a refused upgrade, a wrong frame.
+    /// A refused upgrade.
+    #[error("websocket handshake error: {0}")]
+    Upgrade(&'static str),
+    /// A wrong frame.
     #[error("websocket: {0}")]
-    Websocket(String),
+    Frame(&'static str),
+    /// It asks and asks, and does not read the answers.
+    #[error("it does not read what it is answered")]
+    Deaf,
+}
+
+/// How a connection ends, as far as a codec can say it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Farewell {
+    /// All is said.
+    Done,
+    /// This server is being shut down.
+    GoingAway,
+    /// The peer may not be here, or not any longer.
+    Refused(&'static str),
+    /// It broke the rules.
+    Protocol(&'static str),
+    /// What it sent is too large.
+    TooBig(&'static str),
+    /// We did.
+    Defect,
+}
+
+/// What the handshakes of a connection have come to.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Handshake {
+    /// Version and cipher suite, over TLS.
+    pub(crate) tls: Option<tls::Negotiated>,
+    /// The certificate the peer has shown.
+    pub(crate) peer: Option<tls::Leaf>,
+    /// What the upgrade request told, over a websocket.
+    pub(crate) websocket: Option<websocket::Greeting>,
+}
+
+// === impl Farewell ===
+
+impl Farewell {
+    /// For people.
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            Farewell::Done => "",
+            Farewell::GoingAway => "Server Shutdown",
+            Farewell::Refused(text) | Farewell::Protocol(text) | Farewell::TooBig(text) => text,
+            Farewell::Defect => "Internal Error",
+        }
+    }
 }

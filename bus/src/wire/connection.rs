@@ -10,11 +10,15 @@ use std::sync::OnceLock;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::net::tcp::OwnedWriteHalf;
 
-use super::{Codec, CodecError, Decoded};
+use super::{Codec, CodecError, Decoded, Farewell, Handshake};
 use crate::outbound::Written;
 
 /// Bytes given to a codec before what it made of them is written.
 const ENCODE_STEP: usize = 64 << 10;
+
+/// What may wait beside a codec when it is read from: a peer that makes it answer and does not read the
+/// answers has no claim to our memory.
+const RESIDUE_MAX: usize = 4 * ENCODE_STEP;
 
 /// The sending side of a connection.
 #[derive(Debug)]
@@ -86,18 +90,30 @@ impl Wire {
             return (Ok(Decoded::Open), false);
         };
         let coded = &mut *coded.lock();
-        let decoded = coded.codec.decode(wire, plain);
+        let mut decoded = coded.codec.decode(wire, plain);
         coded.codec.drain(&mut coded.residue);
+        if coded.residue.len() - coded.written > RESIDUE_MAX {
+            decoded = Err(CodecError::Deaf);
+        }
         (decoded, !coded.is_empty())
     }
 
+    /// What the handshake has come to.
+    pub(crate) fn handshake(&self) -> Handshake {
+        let mut handshake = Handshake::default();
+        if let Some(coded) = self.coded.get() {
+            coded.lock().codec.describe(&mut handshake);
+        }
+        handshake
+    }
+
     /// Says good-bye in the codec's way; `true` when there is something to write.
-    pub(crate) fn close(&self) -> bool {
+    pub(crate) fn close(&self, farewell: Farewell) -> bool {
         let Some(coded) = self.coded.get() else {
             return false;
         };
         let coded = &mut *coded.lock();
-        coded.codec.close(&mut coded.residue);
+        coded.codec.close(farewell, &mut coded.residue);
         !coded.is_empty()
     }
 

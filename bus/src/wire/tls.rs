@@ -23,7 +23,7 @@ pub(crate) use connector::Connector;
 pub use error::TlsConfigError;
 pub(crate) use leaf::Leaf;
 
-use super::{Codec, CodecError, Decoded};
+use super::{Codec, CodecError, Decoded, Farewell, Handshake};
 
 /// One connection's TLS.
 #[derive(Debug)]
@@ -137,9 +137,14 @@ impl Codec for TlsCodec {
         !self.connection.is_handshaking()
     }
 
-    fn close(&mut self, wire: &mut Vec<u8>) {
+    fn close(&mut self, _: Farewell, wire: &mut Vec<u8>) {
         self.connection.send_close_notify();
         self.drain(wire);
+    }
+
+    fn describe(&self, to: &mut Handshake) {
+        to.tls = self.negotiated();
+        to.peer = self.peer();
     }
 }
 
