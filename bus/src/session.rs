@@ -145,7 +145,10 @@ impl Session {
     }
 
     /// Serves the client until it or we have had enough, whatever happens.
-    pub(crate) async fn run(self) {
+    ///
+    /// Boxed, and the futures of what is rare as well: an idle connection is mostly its future, and a future
+    /// is as large as the largest thing that may happen in it.
+    pub(crate) async fn run(mut self: Box<Self>) {
         let (hub, client) = (Arc::clone(&self.hub), Arc::clone(&self.client));
         if AssertUnwindSafe(self.converse())
             .catch_unwind()
@@ -159,7 +162,7 @@ impl Session {
         }
     }
 
-    async fn converse(mut self) {
+    async fn converse(&mut self) {
         let info = self.hub.info(&self.client, self.nonce.clone()).frame();
         self.send(&info);
         let end = if self.hub.admit(&self.client) {
@@ -170,7 +173,7 @@ impl Session {
         };
         self.hub.leave(&self.client, &end);
         end.log(&self.client, self.talk.identity_name());
-        self.farewell(&end).await;
+        Box::pin(self.farewell(&end)).await;
         self.client.out().close();
     }
 
@@ -293,18 +296,13 @@ impl Session {
         loop {
             let congested = self.desk.lock().congested.take();
             if let Some(receiver) = congested {
-                for _ in 0..STALLS {
-                    tokio::time::sleep(STALL).await;
-                    if !receiver.is_congested() {
-                        break;
-                    }
-                }
+                Box::pin(wait_for(&receiver)).await;
             }
             match turn {
                 Turn::Done | Turn::Full => return Ok(()),
                 Turn::End(end) => return Err(end),
                 Turn::Connect(json) => {
-                    self.connect(&json).await?;
+                    Box::pin(self.connect(&json)).await?;
                     turn = handle(&mut self.parser, &mut self.talk, &mut self.desk.lock(), &[]);
                 }
             }
@@ -471,6 +469,16 @@ impl Session {
             }
         };
         let _ = tokio::time::timeout(LINGER, drained).await;
+    }
+}
+
+/// Gives a receiver that is slow but alive some time.
+async fn wait_for(receiver: &Client) {
+    for _ in 0..STALLS {
+        tokio::time::sleep(STALL).await;
+        if !receiver.is_congested() {
+            return;
+        }
     }
 }
 

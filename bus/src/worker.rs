@@ -123,7 +123,8 @@ impl Worker {
                     Moving::Here(socket) => Ok(socket),
                     Moving::Over(socket) => TcpStream::from_std(socket),
                 })
-                .and_then(|socket| Session::new(hub, desk, Arrival { socket, peer, door }));
+                .and_then(|socket| Session::new(hub, desk, Arrival { socket, peer, door }))
+                .map(Box::new);
             match session {
                 Ok(session) => session.run().await,
                 Err(error) => {
