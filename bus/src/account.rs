@@ -4,11 +4,13 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::SystemTime;
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use crate::hash::Seed;
+use crate::hub::Traffic;
 use crate::sublist::Sublist;
 use crate::subscription::Subscription;
 
@@ -26,6 +28,10 @@ pub(crate) struct Account {
     /// For the tables of sids; the same in all accounts, so that a connection can change over.
     pub(crate) seed: Seed,
     watch: Watch,
+    /// What its clients did that are gone, and how many of them were cut off for being slow.
+    pub(crate) past: Mutex<Traffic>,
+    pub(crate) slow_consumers: AtomicU64,
+    pub(crate) created: SystemTime,
 }
 
 /// Set once, when there is somebody.
@@ -60,6 +66,9 @@ impl Account {
             list: Sublist::new(),
             seed,
             watch,
+            past: Mutex::default(),
+            slow_consumers: AtomicU64::new(0),
+            created: SystemTime::now(),
         }
     }
 

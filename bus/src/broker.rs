@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auth::AuthConfigError;
 use crate::config::Config;
+use crate::events;
 use crate::hub::{Hub, Stats};
 use crate::monitor;
 use crate::settings::Settings;
@@ -116,7 +117,10 @@ pub async fn build(config: Config, listeners: impl Into<Listeners>) -> Result<Br
         (None, None) => None,
     };
     let address = clients.local_addr().map_err(BuildError::Socket)?;
-    let hub = Arc::new(Hub::new(config.server_name, address, settings));
+    let monitored = monitor.as_ref().and_then(|it| it.local_addr().ok());
+    let state = monitor::State::new(&config, monitored, None);
+    let hub = Arc::new(Hub::new(config.server_name, address, settings, state));
+    hub.events.attach(&hub);
     let count = config.workers.unwrap_or_else(|| {
         std::thread::available_parallelism().map_or(1, |cores| cores.get().min(MOST_WORKERS))
     });
@@ -196,13 +200,8 @@ impl Broker {
         let doors = stop.child_token();
         let accepting = worker::spawn_accept(clients, Door::Clients, &workers, &hub, doors.clone());
         let result = {
-            let monitoring = monitor::serve(
-                monitor,
-                Handle {
-                    hub: Arc::clone(&hub),
-                },
-                stop.clone(),
-            );
+            let monitoring = monitor::serve(monitor, Arc::clone(&hub), stop.clone());
+            hub.monitor.enter(monitor::Stage::Serving);
             let accepting = async {
                 if let Some(task) = accepting {
                     let _ = task.await;
@@ -215,17 +214,23 @@ impl Broker {
             let leaving = async {
                 hub.lame_duck.cancelled().await;
                 doors.cancel();
+                hub.monitor.enter(monitor::Stage::LameDuck);
+                events::announce(&hub, "LAMEDUCK");
                 let pace = hub.settings().config.lame_duck;
                 lame_duck::leave(&hub, pace).await;
             };
+            let speaking = events::serve(Arc::clone(&hub), stop.clone());
             tokio::select! {
                 () = shutdown.cancelled() => Ok(()),
                 () = leaving => Ok(()),
+                () = speaking => Ok(()),
                 result = monitoring => result.map_err(RunError::Monitor),
                 () = accepting => Err(RunError::Accept),
             }
         };
         stop.cancel();
+        hub.monitor.enter(monitor::Stage::Stopping);
+        events::announce(&hub, "SHUTDOWN");
         hub.sessions.close();
         let all_gone = async {
             loop {
@@ -275,8 +280,15 @@ impl Handle {
         reload::apply(&self.hub, config)
     }
 
+    /// Asks for a token whenever a message of the system account wants the configuration read again
+    /// (`$SYS.REQ.SERVER.<id>.RELOAD`). One that waits already stands for all.
+    pub fn on_reload_request(&self, reload: tokio::sync::mpsc::Sender<()>) {
+        self.hub.on_reload(reload);
+    }
+
     /// What `/varz` says.
     pub fn varz(&self) -> serde_json::Value {
-        monitor::varz(&self.hub)
+        let varz = monitor::Report::new(&self.hub).varz();
+        serde_json::to_value(varz).unwrap_or_default()
     }
 }

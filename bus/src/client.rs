@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::task::AtomicWaker;
 use hashbrown::HashTable;
@@ -14,6 +14,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::account::Account;
 use crate::auth::Identity;
+use crate::clock::Noted;
 use crate::hash::Seed;
 use crate::outbound::{ChunkPool, Outbound, Written};
 use crate::permissions::OpenReplies;
@@ -59,12 +60,16 @@ pub(crate) struct About {
     pub(crate) account: Arc<Account>,
     /// The user it is, when users are known.
     pub(crate) identity: Option<Arc<Identity>>,
+    /// The user it says it is, whether that is true or not.
+    pub(crate) claims: Option<Arc<str>>,
     /// What it calls itself.
-    pub(crate) name: Option<String>,
+    pub(crate) name: Option<Arc<str>>,
     /// The language of its library.
-    pub(crate) lang: Option<String>,
+    pub(crate) lang: Option<Arc<str>>,
     /// The version of its library.
-    pub(crate) version: Option<String>,
+    pub(crate) version: Option<Arc<str>>,
+    /// Whether a CONNECT of its has been accepted.
+    pub(crate) connected: bool,
 }
 
 /// A connection, as others see it.
@@ -75,6 +80,7 @@ pub(crate) struct Client {
     pub(crate) kind: Kind,
     /// Where it came from.
     pub(crate) peer: SocketAddr,
+    pub(crate) started: SystemTime,
     about: Mutex<About>,
     out: Mutex<Outbound>,
     subs: Mutex<Subscriptions>,
@@ -88,6 +94,10 @@ pub(crate) struct Client {
     pub(crate) in_messages: AtomicU64,
     /// Bytes of their payloads and headers.
     pub(crate) in_bytes: AtomicU64,
+    /// When it last published or subscribed.
+    pub(crate) active: Noted,
+    /// Nanoseconds from a question to its answer; 0 as long as it is not known.
+    rtt: AtomicU64,
     signals: AtomicU32,
     end: Mutex<Option<End>>,
     pub(crate) waker: AtomicWaker,
@@ -140,12 +150,15 @@ impl Client {
             id,
             kind,
             peer,
+            started: SystemTime::now(),
             about: Mutex::new(About {
                 account,
                 identity: None,
+                claims: None,
                 name: None,
                 lang: None,
                 version: None,
+                connected: false,
             }),
             out: Mutex::new(Outbound::new(wire)),
             subs: Mutex::default(),
@@ -155,6 +168,8 @@ impl Client {
             replies: Mutex::new(None),
             in_messages: AtomicU64::new(0),
             in_bytes: AtomicU64::new(0),
+            active: Noted::default(),
+            rtt: AtomicU64::new(0),
             signals: AtomicU32::new(0),
             end: Mutex::new(None),
             waker: AtomicWaker::new(),
@@ -173,6 +188,18 @@ impl Client {
     /// The account it belongs to.
     pub(crate) fn account(&self) -> Arc<Account> {
         Arc::clone(&self.about.lock().account)
+    }
+
+    /// How long the last question took to be answered.
+    pub(crate) fn rtt(&self) -> Option<Duration> {
+        let nanos = self.rtt.load(Ordering::Relaxed);
+        (nanos > 0).then(|| Duration::from_nanos(nanos))
+    }
+
+    /// Notes how long a question took to be answered.
+    pub(crate) fn set_rtt(&self, rtt: Duration) {
+        let nanos = u64::try_from(rtt.as_nanos()).unwrap_or(u64::MAX);
+        self.rtt.store(nanos.max(1), Ordering::Relaxed);
     }
 
     /// Queues one message. `parts` makes its frame, given whether the client understands headers.
@@ -289,6 +316,7 @@ impl Client {
     pub(crate) fn flush(&self, pool: &mut ChunkPool) {
         let mut out = self.out.lock();
         out.dirty = false;
+        out.note_activity();
         if out.writing || out.blocked || !out.has_unsent() {
             // A writer looks again before it goes; a blocked one has its task waiting.
             return;

@@ -11,7 +11,7 @@ use crate::hash::Dice;
 use crate::outbound::ChunkPool;
 use crate::parser::Publish;
 use crate::permissions::Permissions;
-use crate::sublist::{Group, MatchCache};
+use crate::sublist::{CacheStats, Group, MatchCache};
 use crate::subscription::{Special, Subscription};
 
 /// What one worker works with. Each worker thread has one; nobody else touches it.
@@ -121,15 +121,19 @@ impl Desk {
         }
     }
 
-    /// Lets go of what has been outdated, and of spare memory.
-    pub(crate) fn tidy(&mut self, accounts: &[Arc<Account>]) {
+    /// Lets go of what has been outdated, and of spare memory. Says what is left in the caches, by the
+    /// index of the account.
+    pub(crate) fn tidy(&mut self, accounts: &[Arc<Account>]) -> Vec<(usize, CacheStats)> {
+        let mut left = Vec::new();
         for account in accounts {
             if let Some(cache) = self.caches.get_mut(account.index) {
                 cache.sweep(&account.list);
+                left.push((account.index, cache.stats()));
             }
         }
         self.pool.release();
         self.plain = Vec::new();
+        left
     }
 
     /// Ends a turn: everything queued in it goes to the sockets.
@@ -143,7 +147,7 @@ impl Desk {
 
 /// Carries one message to its receivers.
 struct Courier<'a> {
-    account: &'a Account,
+    account: &'a Arc<Account>,
     message: &'a Publish<'a>,
     head: &'a Head,
     from: &'a Arc<Client>,
@@ -169,10 +173,13 @@ impl Courier<'_> {
         if !self.echo && Arc::ptr_eq(client, self.from) {
             return false;
         }
-        if let Some(special) = &sub.special
-            && !self.is_allowed(special)
-        {
-            return false;
+        if let Some(special) = &sub.special {
+            if let Some(service) = &special.service {
+                return service.receive(self.account, self.from, self.message);
+            }
+            if !self.is_allowed(special) {
+                return false;
+            }
         }
         if let Some(reply) = self.message.reply {
             client.note_reply(reply);

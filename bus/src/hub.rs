@@ -8,12 +8,16 @@ use std::time::{Instant, SystemTime};
 
 use parking_lot::{Mutex, RwLock};
 use rand::Rng as _;
-use tokio::sync::Semaphore;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::account::Accounts;
 use crate::client::{Client, Kind, signal};
+use crate::events::Events;
+use crate::monitor::{self, Sample};
+use crate::outbound::ChunkPool;
 use crate::protocol::{self, Info};
 use crate::session::End;
 use crate::settings::Settings;
@@ -38,8 +42,9 @@ pub(crate) struct Hub {
     clients: Mutex<HashMap<u64, Arc<Client>>>,
     connections: AtomicUsize,
     last_id: AtomicU64,
-    /// What connections did that are gone.
+    /// What clients and routes did that are gone.
     past: Mutex<Traffic>,
+    past_routes: Mutex<Traffic>,
     slow_pending: AtomicU64,
     slow_deadline: AtomicU64,
     /// What the other servers of the cluster say of where they serve clients.
@@ -47,6 +52,12 @@ pub(crate) struct Hub {
     peer_websocket_urls: RwLock<Vec<String>>,
     /// Cancelled when this server begins to leave.
     pub(crate) lame_duck: CancellationToken,
+    stale: AtomicU64,
+    reload: RwLock<Option<mpsc::Sender<()>>>,
+    /// What monitoring keeps.
+    pub(crate) monitor: monitor::State,
+    /// What the server says itself, on its way to be said.
+    pub(crate) events: Events,
 }
 
 /// Messages and bytes in both directions.
@@ -80,8 +91,14 @@ pub struct Stats {
 // === impl Hub ===
 
 impl Hub {
-    pub(crate) fn new(name: Option<String>, address: SocketAddr, settings: Settings) -> Self {
+    pub(crate) fn new(
+        name: Option<String>,
+        address: SocketAddr,
+        settings: Settings,
+        monitor: monitor::State,
+    ) -> Self {
         let id = server_id();
+        let events = Events::new(&id);
         let accounts = Accounts::new();
         let account = accounts
             .system()
@@ -102,11 +119,16 @@ impl Hub {
             connections: AtomicUsize::new(0),
             last_id: AtomicU64::new(0),
             past: Mutex::default(),
+            past_routes: Mutex::default(),
             slow_pending: AtomicU64::new(0),
             slow_deadline: AtomicU64::new(0),
             peer_urls: RwLock::default(),
             peer_websocket_urls: RwLock::default(),
             lame_duck: CancellationToken::new(),
+            stale: AtomicU64::new(0),
+            reload: RwLock::new(None),
+            monitor,
+            events,
         }
     }
 
@@ -118,6 +140,8 @@ impl Hub {
     /// Puts other settings into force and has every connection look at them.
     pub(crate) fn replace_settings(&self, settings: Settings) {
         *self.settings.write() = Arc::new(settings);
+        self.monitor.reloaded();
+        self.events.attach(self);
         for client in self.clients() {
             client.raise(signal::SETTINGS);
         }
@@ -197,21 +221,95 @@ impl Hub {
         true
     }
 
+    /// A client has been let in.
+    pub(crate) fn joined(&self, client: &Arc<Client>) {
+        if std::mem::replace(&mut client.about().connected, true) {
+            // A CONNECT that only changes options.
+            return;
+        }
+        // From the greeting to the answer: until a ping is answered, the best there is.
+        client.set_rtt(client.started.elapsed().unwrap_or_default());
+        self.events.joined(self, client);
+    }
+
     /// Counts a connection out: its subscriptions end, its numbers are kept.
     pub(crate) fn leave(&self, client: &Arc<Client>, end: &End) {
         let account = client.account();
-        for sub in client.take_subscriptions() {
-            account.remove(&sub);
+        let subscriptions = client.take_subscriptions();
+        for sub in &subscriptions {
+            account.remove(sub);
         }
-        match end {
-            End::SlowConsumerPending => self.slow_pending.fetch_add(1, Ordering::Relaxed),
-            End::SlowConsumerDeadline => self.slow_deadline.fetch_add(1, Ordering::Relaxed),
-            _ => 0,
+        let slow = match end {
+            End::SlowConsumerPending => Some(&self.slow_pending),
+            End::SlowConsumerDeadline => Some(&self.slow_deadline),
+            _ => None,
         };
+        if let Some(slow) = slow {
+            slow.fetch_add(1, Ordering::Relaxed);
+            account.slow_consumers.fetch_add(1, Ordering::Relaxed);
+        }
+        if matches!(end, End::Stale) {
+            self.stale.fetch_add(1, Ordering::Relaxed);
+        }
         if self.clients.lock().remove(&client.id).is_some() {
             self.connections.fetch_sub(1, Ordering::AcqRel);
-            self.past.lock().add(&Traffic::of(client));
+            let traffic = Traffic::of(client);
+            if client.kind == Kind::Route {
+                self.past_routes.lock().add(&traffic);
+            } else {
+                self.past.lock().add(&traffic);
+                account.past.lock().add(&traffic);
+            }
         }
+        if client.kind != Kind::Client {
+            return;
+        }
+        let last = Arc::new(Sample::last(client, &subscriptions, end));
+        self.monitor.closed.add(Arc::clone(&last));
+        self.events.left(self, &account, last, end);
+    }
+
+    /// Tells one client to look for another server.
+    pub(crate) fn send_away(&self, client: &Arc<Client>) {
+        let mut info = self.info(client, None);
+        info.ldm = true;
+        let mut pool = ChunkPool::default();
+        client.send(&info.frame(), &mut pool);
+        client.flush(&mut pool);
+    }
+
+    /// Has whoever runs the broker read its configuration again; `false` when nobody would.
+    pub(crate) fn ask_for_reload(&self) -> bool {
+        let asked = self
+            .reload
+            .read()
+            .as_ref()
+            .map(|reload| reload.try_send(()));
+        // One that already waits is enough.
+        !matches!(asked, None | Some(Err(TrySendError::Closed(()))))
+    }
+
+    /// Who reads the configuration again when a message asks for it.
+    pub(crate) fn on_reload(&self, reload: mpsc::Sender<()>) {
+        *self.reload.write() = Some(reload);
+    }
+
+    /// A connection by its number.
+    pub(crate) fn client(&self, id: u64) -> Option<Arc<Client>> {
+        self.clients.lock().get(&id).cloned()
+    }
+
+    /// What connections did that are gone.
+    pub(crate) fn past(&self, kind: Kind) -> Traffic {
+        match kind {
+            Kind::Route => *self.past_routes.lock(),
+            Kind::Client | Kind::System => *self.past.lock(),
+        }
+    }
+
+    /// Connections given up because they did not answer.
+    pub(crate) fn stale_connections(&self) -> u64 {
+        self.stale.load(Ordering::Relaxed)
     }
 
     /// Ends all connections.
@@ -238,13 +336,15 @@ impl Hub {
                 .all()
                 .iter()
                 .map(|account| account.list.stats())
-                .fold(SublistStats::default(), SublistStats::add),
+                .fold(SublistStats::default(), SublistStats::add)
+                .without(self.events.own_subscriptions()),
         }
     }
 }
 
 impl Traffic {
-    fn of(client: &Client) -> Self {
+    /// What a connection did so far.
+    pub(crate) fn of(client: &Client) -> Self {
         let out = client.out();
         Traffic {
             in_msgs: client.in_messages.load(Ordering::Relaxed),
@@ -254,7 +354,7 @@ impl Traffic {
         }
     }
 
-    fn add(&mut self, other: &Traffic) {
+    pub(crate) fn add(&mut self, other: &Traffic) {
         self.in_msgs += other.in_msgs;
         self.in_bytes += other.in_bytes;
         self.out_msgs += other.out_msgs;

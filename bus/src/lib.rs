@@ -22,10 +22,12 @@ mod account;
 mod auth;
 mod broker;
 mod client;
+mod clock;
 pub mod cluster;
 pub mod conf;
 pub mod config;
 mod delivery;
+mod events;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;

@@ -89,6 +89,9 @@ async fn serve(flags: Flags, options: Options, log: Log) -> anyhow::Result<()> {
     let running = broker.run(shutdown.clone());
     tokio::pin!(running);
     let mut leaving = false;
+    // One that waits stands for all that follow.
+    let (reload, mut reload_asked) = tokio::sync::mpsc::channel(1);
+    handle.on_reload_request(reload);
     loop {
         let wish = tokio::select! {
             result = &mut running => {
@@ -96,6 +99,7 @@ async fn serve(flags: Flags, options: Options, log: Log) -> anyhow::Result<()> {
                 return Ok(result?);
             }
             wish = signals.next() => wish,
+            Some(()) = reload_asked.recv() => Wish::Reload,
         };
         match wish {
             // Whoever said that it should leave in an orderly way shall have it.

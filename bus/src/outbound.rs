@@ -6,8 +6,9 @@
 
 use std::io::{self, IoSlice};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
+use crate::clock;
 use crate::wire::Wire;
 
 /// First buffer of a queue that was empty.
@@ -46,6 +47,9 @@ pub(crate) struct Outbound {
     pub(crate) messages: u64,
     /// Bytes of their payloads and headers.
     pub(crate) bytes: u64,
+    /// Messages when activity was last noted, and when that was.
+    noted: u64,
+    active: u64,
 }
 
 /// Buffers for re-use, and the list a writer works on. One per worker.
@@ -84,7 +88,23 @@ impl Outbound {
             headers: false,
             messages: 0,
             bytes: 0,
+            noted: 0,
+            active: 0,
         }
+    }
+
+    /// Notes the time if messages have been delivered since it was last noted.
+    #[inline]
+    pub(crate) fn note_activity(&mut self) {
+        if self.noted != self.messages {
+            self.noted = self.messages;
+            self.active = clock::coarse();
+        }
+    }
+
+    /// When messages were last delivered.
+    pub(crate) fn active(&self) -> SystemTime {
+        clock::moment(self.active)
     }
 
     /// Appends `parts`, in chunks, without ever moving what is there.

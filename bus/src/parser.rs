@@ -63,6 +63,11 @@ impl Publish<'_> {
     pub fn size(&self) -> usize {
         self.body.len() - 2
     }
+
+    /// The payload alone.
+    pub fn payload(&self) -> &[u8] {
+        &self.body[self.header_len.unwrap_or(0)..self.size()]
+    }
 }
 
 /// Why a connection must end.

@@ -12,6 +12,7 @@ use std::io;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -296,6 +297,7 @@ impl Session {
         loop {
             let congested = self.desk.lock().congested.take();
             if let Some(receiver) = congested {
+                self.hub.monitor.stalls.fetch_add(1, Ordering::Relaxed);
                 Box::pin(wait_for(&receiver)).await;
             }
             match turn {
@@ -318,6 +320,15 @@ impl Session {
         }
         if options.no_responders && !options.headers {
             return Err(End::NoRespondersNeedsHeaders);
+        }
+        {
+            // Even of those who are refused, one wants to know who they say they are.
+            let mut about = self.client.about();
+            let shared = |text: &Option<String>| text.as_deref().map(Arc::from);
+            about.claims = shared(&options.nkey).or_else(|| shared(&options.user));
+            about.name = shared(&options.name);
+            about.lang = shared(&options.lang);
+            about.version = shared(&options.version);
         }
         let settings = Arc::clone(&self.talk.settings);
         let verdict = settings
@@ -344,18 +355,11 @@ impl Session {
         }
         let options = &mut self.talk.options;
         options.forget_secrets();
-        {
-            let mut about = self.client.about();
-            about.name.clone_from(&options.name);
-            about.lang.clone_from(&options.lang);
-            about.version.clone_from(&options.version);
-        }
+        self.hub.joined(&self.client);
         self.parser.rules.connect_only = false;
         self.parser.rules.headers = options.headers;
         self.client.out().headers = options.headers;
-        self.client
-            .echo
-            .store(options.echo, std::sync::atomic::Ordering::Relaxed);
+        self.client.echo.store(options.echo, Ordering::Relaxed);
         if options.verbose {
             self.send(frame::OK);
         }
@@ -410,6 +414,7 @@ impl Session {
                     return Err(End::Stale);
                 }
                 self.talk.pings_out += 1;
+                self.talk.pinged_at = Some(std::time::Instant::now());
                 self.send(frame::PING);
             }
         }

@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use hashbrown::HashTable;
 use parking_lot::RwLock;
 
-pub use cache::MatchCache;
+pub use cache::{CacheStats, MatchCache};
 use matches::Removal;
 pub use matches::{Group, Lists, Matches, Member, Remote};
 use trie::{Frontier, Trie};
@@ -93,6 +93,15 @@ impl SublistStats {
             len: self.len + other.len,
             inserts: self.inserts + other.inserts,
             removes: self.removes + other.removes,
+        }
+    }
+
+    /// The rest, when `count` of them are nobody's business.
+    pub(crate) fn without(self, count: usize) -> Self {
+        SublistStats {
+            len: self.len.saturating_sub(count),
+            inserts: self.inserts.saturating_sub(count as u64),
+            ..self
         }
     }
 }

@@ -1,11 +1,13 @@
 //! One subscription of one client.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use crate::account::Account;
 use crate::auth::Identity;
 use crate::client::{Client, Kind};
+use crate::parser::Publish;
 use crate::sublist::Member;
 
 /// One subscription. There may be very many: what is rare lies apart, and names share one allocation.
@@ -35,6 +37,8 @@ pub(crate) struct Special {
     pub(crate) filter: Option<Arc<Identity>>,
     /// Set when it stands for those who listen at another server.
     pub(crate) remote: Option<Remote>,
+    /// Who takes its messages, when that is the server itself.
+    pub(crate) service: Option<Arc<dyn Service>>,
 }
 
 /// Those who listen at another server.
@@ -46,6 +50,12 @@ pub(crate) struct Remote {
     pub(crate) peer: u32,
     /// How many members the queue group has there.
     pub(crate) weight: AtomicU32,
+}
+
+/// A part of the server that answers messages. Called in the publisher's turn: it takes what it needs and goes.
+pub(crate) trait Service: Send + Sync + fmt::Debug {
+    /// Whether it takes the message.
+    fn receive(&self, account: &Arc<Account>, from: &Arc<Client>, message: &Publish<'_>) -> bool;
 }
 
 /// Whether a subscription takes one more message.
@@ -104,6 +114,22 @@ impl Subscription {
         self.special.as_ref()?.remote.as_ref()
     }
 
+    /// Compares by sid, as numbers compare if they are numbers.
+    pub(crate) fn by_sid(&self, other: &Self) -> std::cmp::Ordering {
+        let (one, other) = (self.sid(), other.sid());
+        (one.len(), one).cmp(&(other.len(), other))
+    }
+
+    /// Messages it has had so far.
+    pub(crate) fn delivered(&self) -> u64 {
+        self.delivered.load(Ordering::Relaxed)
+    }
+
+    /// Messages after which it ends; 0 when it does not end by itself.
+    pub(crate) fn max(&self) -> u64 {
+        u64::from(self.max.load(Ordering::Relaxed))
+    }
+
     /// Ends it after `max` deliveries from its start; `false` when that many have been made.
     pub(crate) fn end_after(&self, max: u64) -> bool {
         if max == 0 || self.delivered.load(Ordering::Relaxed) >= max {
@@ -142,6 +168,9 @@ impl Member for Subscription {
 
 impl Special {
     fn is_plain(&self) -> bool {
-        self.queue.is_none() && self.filter.is_none() && self.remote.is_none()
+        self.queue.is_none()
+            && self.filter.is_none()
+            && self.remote.is_none()
+            && self.service.is_none()
     }
 }

@@ -83,7 +83,7 @@ impl Worker {
                     match built {
                         Ok(runtime) => {
                             let _ = to_starter.send(Ok(runtime.handle().clone()));
-                            runtime.block_on(keep_tidy(&desk, &hub, &stop));
+                            runtime.block_on(keep_tidy(index, &desk, &hub, &stop));
                         }
                         Err(error) => {
                             let _ = to_starter.send(Err(error));
@@ -153,13 +153,14 @@ impl Drop for Worker {
 }
 
 /// What a worker's thread does besides its connections, until it is stopped.
-async fn keep_tidy(desk: &Mutex<Desk>, hub: &Hub, stop: &CancellationToken) {
+async fn keep_tidy(index: usize, desk: &Mutex<Desk>, hub: &Hub, stop: &CancellationToken) {
     let mut every = tokio::time::interval(SWEEP);
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             _ = every.tick() => {
-                desk.lock().tidy(&hub.accounts.all());
+                let caches = desk.lock().tidy(&hub.accounts.all());
+                hub.monitor.report_caches(index, caches);
             }
         }
     }

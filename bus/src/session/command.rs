@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use crate::account::Account;
 use crate::auth::Identity;
@@ -46,6 +47,10 @@ pub(super) struct Talk {
     active: bool,
     in_messages: u64,
     in_bytes: u64,
+    /// Whether it has subscribed or unsubscribed in this turn.
+    resubscribed: bool,
+    /// When the last ping was sent, as long as it is not answered.
+    pub(super) pinged_at: Option<Instant>,
     /// Whether the connection has a codec.
     pub(super) coded: bool,
 }
@@ -69,6 +74,8 @@ impl Talk {
             active: false,
             in_messages: 0,
             in_bytes: 0,
+            resubscribed: false,
+            pinged_at: None,
             coded: false,
         }
     }
@@ -116,9 +123,12 @@ impl Talk {
     /// Makes the numbers of this turn visible to others.
     pub(super) fn publish_counts(&mut self) {
         self.active = true;
-        self.client
-            .in_messages
-            .store(self.in_messages, Ordering::Relaxed);
+        let counted = &self.client.in_messages;
+        if counted.load(Ordering::Relaxed) != self.in_messages || self.resubscribed {
+            self.resubscribed = false;
+            self.client.active.now();
+        }
+        counted.store(self.in_messages, Ordering::Relaxed);
         self.client.in_bytes.store(self.in_bytes, Ordering::Relaxed);
     }
 
@@ -138,6 +148,9 @@ impl Talk {
             }
             Op::Pong => {
                 self.pings_out = 0;
+                if let Some(at) = self.pinged_at.take() {
+                    self.client.set_rtt(at.elapsed());
+                }
                 ON
             }
             Op::Connect(json) => ControlFlow::Break(Break::Connect(json.into())),
@@ -224,6 +237,7 @@ impl Talk {
         queue: Option<&[u8]>,
         sid: &[u8],
     ) -> Flow {
+        self.resubscribed = true;
         let limit = self.settings.limits.max_subscriptions;
         if limit > 0 && self.client.subscription_count() >= limit {
             desk.send(&self.client, b"-ERR 'maximum subscriptions exceeded'\r\n");
@@ -256,6 +270,7 @@ impl Talk {
             queue: queue.map(Arc::from),
             filter,
             remote: None,
+            service: None,
         };
         let sub = Subscription::new(Arc::clone(&self.client), subject, sid, special);
         let account = &self.account;
@@ -269,6 +284,7 @@ impl Talk {
     }
 
     fn unsubscribe(&mut self, desk: &mut Desk, sid: &[u8], max: Option<u64>) -> Flow {
+        self.resubscribed = true;
         let account = &self.account;
         if let Some(sub) = self.client.subscription(account.seed, sid) {
             let lives = {

@@ -42,6 +42,8 @@ pub(crate) enum End {
     SlowConsumerDeadline,
     #[error("shutdown")]
     Shutdown,
+    #[error("sent away by an operator")]
+    Kicked,
     #[error("a defect in this server")]
     Defect,
 }
@@ -72,8 +74,46 @@ impl End {
             | End::SlowConsumerPending
             | End::SlowConsumerDeadline
             | End::Shutdown
+            | End::Kicked
             | End::Defect => return None,
         })
+    }
+
+    /// The reason in the words of monitoring, which are nats-server's.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            End::ClientClosed | End::ClientError => "Client Closed",
+            End::Read(_) => "Read Error",
+            End::Write(_) => "Write Error",
+            End::Codec(CodecError::Tls(_)) => "TLS Handshake Failure",
+            End::Codec(CodecError::Websocket(_)) => "Protocol Violation",
+            End::Violation(violation) => match violation {
+                Violation::UnknownOperation | Violation::Malformed => "Protocol Violation",
+                Violation::MaxPayload { .. } => "Maximum Message Payload Exceeded",
+                Violation::MaxControlLine => "Maximum Control Line Exceeded",
+                Violation::NotAuthenticated => "Authentication Failure",
+            },
+            End::BadConnect(_) => "Parse Error",
+            End::BadProtocol => "Bad Client Protocol Version",
+            End::NoRespondersNeedsHeaders => "No Responders Requires Headers",
+            End::Refused => "Authentication Failure",
+            End::AuthTimeout => "Authentication Timeout",
+            End::TooManyConnections => "Maximum Connections Exceeded",
+            End::Stale => "Stale Connection",
+            End::SlowConsumerPending => "Slow Consumer (Pending Bytes)",
+            End::SlowConsumerDeadline => "Slow Consumer (Write Deadline)",
+            End::Shutdown => "Server Shutdown",
+            End::Kicked => "Kicked",
+            End::Defect => "Internal Error",
+        }
+    }
+
+    /// Whether it never got in, as what it said of itself was not enough.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(
+            self,
+            End::Refused | End::AuthTimeout | End::Violation(Violation::NotAuthenticated)
+        )
     }
 
     /// Says it in the log, as loudly as it deserves.

@@ -23,7 +23,21 @@ pub struct MatchCache<T> {
     evictions: usize,
     /// The result of the last miss.
     missed: Option<Matches<T>>,
+    misses: u64,
     frontier: Frontier,
+}
+
+/// How full a cache is, and of what.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CacheStats {
+    /// Results in it.
+    pub entries: usize,
+    /// Receivers in all of them together; a queue group counts as its members.
+    pub fanout: usize,
+    /// Receivers in the one that has most.
+    pub max_fanout: usize,
+    /// Look-ups it could not answer so far.
+    pub misses: u64,
 }
 
 #[derive(Debug)]
@@ -51,6 +65,7 @@ impl<T> Default for MatchCache<T> {
             last: 0,
             evictions: 0,
             missed: None,
+            misses: 0,
             frontier: Frontier::default(),
         }
     }
@@ -89,6 +104,7 @@ impl<T: Member> MatchCache<T> {
     #[inline(never)]
     fn look_up(&mut self, list: &Sublist<T>, subject: &[u8], hash: u64) -> Option<&Matches<T>> {
         // Read before the lookup: a change in between makes the entry outdated, never wrong.
+        self.misses += 1;
         let shards = list.shards(subject, hash);
         let stamp = list.stamp(shards);
         self.missed = list.find_with(subject, hash, &mut self.frontier);
@@ -127,6 +143,24 @@ impl<T: Member> MatchCache<T> {
             }
             _ => slot.knocked = hash,
         }
+    }
+
+    /// What is in it now.
+    pub fn stats(&self) -> CacheStats {
+        let mut stats = CacheStats {
+            misses: self.misses,
+            ..CacheStats::default()
+        };
+        for entry in self.slots.iter().filter_map(|slot| slot.entry.as_ref()) {
+            let receivers = entry
+                .matches
+                .as_ref()
+                .map_or(0, |found| found.all().count());
+            stats.entries += 1;
+            stats.fanout += receivers;
+            stats.max_fanout = stats.max_fanout.max(receivers);
+        }
+        stats
     }
 
     /// Drops entries that later changes have outdated, so that they keep nothing alive.

@@ -1,0 +1,220 @@
+//! The task that speaks for the server.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+use super::advisory::{AccountConnections, Connect, Disconnect};
+use super::answer::{self, ServerInfo};
+use super::service::Request;
+use super::{Inbox, Note};
+use crate::account::Account;
+use crate::delivery::Desk;
+use crate::hub::Hub;
+use crate::monitor::Report;
+use crate::parser::Publish;
+
+/// How often it looks whether somebody has begun to listen, and tells of accounts that changed.
+const TICK: Duration = Duration::from_millis(250);
+/// How often the pulse is published.
+const PULSE: Duration = Duration::from_secs(10);
+/// How often accounts with connections are told of although nothing has changed.
+const HEARTBEAT: Duration = Duration::from_secs(30);
+/// How often lost events are mentioned in the log.
+const COMPLAIN: Duration = Duration::from_secs(10);
+
+/// Publishes what the server says.
+struct Speaker {
+    hub: Arc<Hub>,
+    desk: Desk,
+    /// Accounts whose connections have changed, by index.
+    changed: HashMap<usize, Arc<Account>>,
+    next_pulse: Instant,
+    next_heartbeat: Instant,
+    /// Subscriptions ever made in the system account when it was last looked at.
+    seen: u64,
+    lost: u64,
+    next_complaint: Instant,
+}
+
+/// Speaks until `stop`.
+pub(crate) async fn serve(hub: Arc<Hub>, stop: CancellationToken) {
+    let Some(Inbox {
+        mut notes,
+        mut requests,
+    }) = hub.events.inbox.lock().take()
+    else {
+        stop.cancelled().await;
+        return;
+    };
+    let mut speaker = Speaker::new(hub);
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            Some(request) = requests.recv() => speaker.answer(request).await,
+            Some(note) = notes.recv() => speaker.tell(&note),
+            _ = ticks.tick() => speaker.tick(),
+        }
+    }
+}
+
+/// Tells whoever listens what this server is about to do: `SHUTDOWN`, `LAMEDUCK`.
+pub(crate) fn announce(hub: &Arc<Hub>, what: &str) {
+    let mut speaker = Speaker::new(Arc::clone(hub));
+    let subject = format!("$SYS.SERVER.{}.{what}", hub.id);
+    speaker.say(&subject, ServerInfo::next);
+}
+
+// === impl Speaker ===
+
+impl Speaker {
+    fn new(hub: Arc<Hub>) -> Self {
+        let now = Instant::now();
+        Speaker {
+            hub,
+            desk: Desk::new(),
+            changed: HashMap::new(),
+            next_pulse: now + PULSE,
+            next_heartbeat: now + HEARTBEAT,
+            seen: 0,
+            lost: 0,
+            next_complaint: now,
+        }
+    }
+
+    /// Publishes in the system account, if anybody listens there.
+    fn say<T: Serialize>(&mut self, subject: &str, what: impl FnOnce(&Hub) -> T) {
+        let Some(system) = self.hub.accounts.system() else {
+            return;
+        };
+        if system.list.find(subject.as_bytes()).is_none() {
+            return;
+        }
+        match serde_json::to_vec(&what(&self.hub)) {
+            Ok(json) => self.publish(&system, subject.as_bytes(), json),
+            Err(error) => tracing::error!(%error, subject, "cannot write an event as JSON"),
+        }
+    }
+
+    fn publish(&mut self, account: &Arc<Account>, subject: &[u8], mut body: Vec<u8>) {
+        body.extend_from_slice(b"\r\n");
+        let message = Publish {
+            subject,
+            reply: None,
+            header_len: None,
+            body: &body,
+        };
+        self.desk
+            .publish(account, self.hub.system_client(), &message);
+        self.desk.flush();
+        self.desk.congested = None;
+    }
+
+    /// Answers a request.
+    async fn answer(&mut self, request: Request) {
+        let hub = Arc::clone(&self.hub);
+        // Tens of thousands of connections take a while to be told of.
+        let made = tokio::task::spawn_blocking(move || {
+            let answer = answer::answer(&hub, &request);
+            (answer, request)
+        });
+        if let Ok((Some(answer), request)) = made.await
+            && let Some(reply) = request.reply
+        {
+            self.publish(&request.account, &reply, answer);
+        }
+    }
+
+    /// Tells of something that has happened.
+    fn tell(&mut self, note: &Note) {
+        match note {
+            Note::Joined(sample, account) => {
+                let subject = format!("$SYS.ACCOUNT.{}.CONNECT", account.name);
+                self.say(&subject, |hub| {
+                    Connect::new(ServerInfo::next(hub), sample, &account.name)
+                });
+                self.changed.insert(account.index, Arc::clone(account));
+            }
+            Note::Left {
+                last,
+                account,
+                refused,
+            } => {
+                if *refused {
+                    let subject = format!("$SYS.SERVER.{}.CLIENT.AUTH.ERR", self.hub.id);
+                    self.say(&subject, |hub| {
+                        Disconnect::new(ServerInfo::next(hub), last, &account.name)
+                    });
+                }
+                let subject = format!("$SYS.ACCOUNT.{}.DISCONNECT", account.name);
+                self.say(&subject, |hub| {
+                    Disconnect::new(ServerInfo::next(hub), last, &account.name)
+                });
+                if !*refused {
+                    self.changed.insert(account.index, Arc::clone(account));
+                }
+            }
+        }
+    }
+
+    /// What is due.
+    fn tick(&mut self) {
+        let now = Instant::now();
+        let subscribed = self
+            .hub
+            .accounts
+            .system()
+            .map_or(0, |system| system.list.stats().inserts);
+        let newcomer = std::mem::replace(&mut self.seen, subscribed) != subscribed;
+        if newcomer || self.next_pulse <= now {
+            let subject = format!("$SYS.SERVER.{}.STATSZ", self.hub.id);
+            self.say(&subject, answer::pulse);
+        }
+        if self.next_pulse <= now {
+            self.next_pulse = now + PULSE;
+        }
+        let heartbeat = self.next_heartbeat <= now;
+        if heartbeat {
+            self.next_heartbeat = now + HEARTBEAT;
+        }
+        if heartbeat || !self.changed.is_empty() {
+            self.tell_of_accounts(heartbeat);
+        }
+        let lost = self.hub.events.lost();
+        if lost > self.lost && self.next_complaint <= now {
+            self.next_complaint = now + COMPLAIN;
+            let count = lost - std::mem::replace(&mut self.lost, lost);
+            tracing::warn!(
+                count,
+                "too many events and requests of the system account at once: lost"
+            );
+        }
+    }
+
+    /// Tells of the accounts whose connections changed, or of all that have some.
+    fn tell_of_accounts(&mut self, all: bool) {
+        let changed = std::mem::take(&mut self.changed);
+        let mut stats = Report::new(&self.hub).account_stats();
+        stats.retain(|stat| {
+            (all && stat.conns > 0) || changed.values().any(|account| account.name == stat.acc)
+        });
+        for stat in stats {
+            let subjects = [
+                format!("$SYS.SERVER.ACCOUNT.{}.CONNS", stat.acc),
+                format!("$SYS.ACCOUNT.{}.SERVER.CONNS", stat.acc),
+            ];
+            for subject in subjects {
+                let stat = stat.clone();
+                self.say(&subject, |hub| {
+                    AccountConnections::new(ServerInfo::next(hub), stat)
+                });
+            }
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! `/accountz`: the subject spaces, by name or one in detail.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::query::Query;
+use super::subsz::SublistStats;
+
+/// What is asked. As JSON it is the payload of a `$SYS.REQ.….ACCOUNTZ` request.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Options {
+    /// This account in detail.
+    pub(crate) account: String,
+}
+
+impl Options {
+    /// From the parameters of a URL.
+    pub(crate) fn parse(query: &Query) -> Self {
+        Options {
+            account: query.text("acc").to_owned(),
+        }
+    }
+}
+
+/// The answer.
+#[derive(Debug, Serialize)]
+pub(crate) struct Accountz {
+    pub(crate) server_id: String,
+    pub(crate) now: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) system_account: Option<Arc<str>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) accounts: Vec<Arc<str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) account_detail: Option<Account>,
+}
+
+/// One account.
+#[derive(Debug, Serialize)]
+pub(crate) struct Account {
+    pub(crate) account_name: Arc<str>,
+    pub(crate) update_time: String,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) is_system: bool,
+    pub(crate) expired: bool,
+    pub(crate) complete: bool,
+    pub(crate) jetstream_enabled: bool,
+    pub(crate) leafnode_connections: usize,
+    pub(crate) client_connections: usize,
+    pub(crate) subscriptions: usize,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) exports: Vec<Export>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) imports: Vec<Import>,
+    pub(crate) name_tag: Arc<str>,
+    pub(crate) sublist_stats: SublistStats,
+}
+
+/// What an account offers to others.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Export {
+    pub(crate) subject: String,
+    /// `stream` or `service`.
+    #[serde(rename = "type")]
+    pub(crate) kind: &'static str,
+    /// How a service answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) response_type: Option<&'static str>,
+}
+
+/// What an account takes from another.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Import {
+    pub(crate) subject: String,
+    pub(crate) account: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) to: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) local_subject: String,
+    /// `stream` or `service`.
+    #[serde(rename = "type")]
+    pub(crate) kind: &'static str,
+    pub(crate) invalid: bool,
+    pub(crate) share: bool,
+    pub(crate) tracking: bool,
+}
