@@ -86,7 +86,7 @@ impl End {
             End::Read(_) => "Read Error",
             End::Write(_) => "Write Error",
             End::Codec(CodecError::Tls(_)) => "TLS Handshake Failure",
-            End::Codec(CodecError::Websocket(_)) => "Protocol Violation",
+            End::Codec(_) => "Protocol Violation",
             End::Violation(violation) => match violation {
                 Violation::UnknownOperation | Violation::Malformed => "Protocol Violation",
                 Violation::MaxPayload { .. } => "Maximum Message Payload Exceeded",
