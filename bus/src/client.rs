@@ -20,6 +20,7 @@ use crate::outbound::{ChunkPool, Outbound, Written};
 use crate::permissions::OpenReplies;
 use crate::session::End;
 use crate::subscription::{Admission, Subscription};
+use crate::trace;
 use crate::wire::{CodecError, Decoded, Wire};
 
 /// A socket that has taken nothing for this long is stuck; publishers do not wait for it. Not shorter, as
@@ -267,6 +268,9 @@ impl Client {
 
     /// Queues a frame that is no message. The caller flushes.
     pub(crate) fn send(&self, frame: &[u8], pool: &mut ChunkPool) {
+        if trace::is_on() && self.kind == Kind::Client {
+            trace::outgoing(self, frame);
+        }
         let mut out = self.out.lock();
         if out.wire.is_none() {
             return;

@@ -13,6 +13,7 @@ use crate::parser::Publish;
 use crate::permissions::Permissions;
 use crate::sublist::{CacheStats, Group, MatchCache};
 use crate::subscription::{Special, Subscription};
+use crate::trace;
 
 /// What one worker works with. Each worker thread has one; nobody else touches it.
 #[derive(Debug)]
@@ -192,6 +193,9 @@ impl Courier<'_> {
                 last,
                 congested,
             } => {
+                if trace::is_on() {
+                    trace::delivered(client, self.message, sub.sid());
+                }
                 if flush {
                     self.touched.push(Arc::clone(client));
                 }

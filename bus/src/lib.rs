@@ -44,6 +44,7 @@ mod settings;
 pub mod subject;
 pub mod sublist;
 mod subscription;
+mod trace;
 mod wire;
 mod worker;
 

@@ -34,6 +34,7 @@ use crate::parser::{Parser, Rules};
 use crate::permissions::OpenReplies;
 use crate::protocol::frame;
 use crate::settings::Settings;
+use crate::trace::{self, Who};
 use crate::wire::{Decoded, Wire};
 use crate::worker::Arrival;
 use command::{Break, Talk};
@@ -167,7 +168,7 @@ impl Session {
         let info = self.hub.info(&self.client, self.nonce.clone()).frame();
         self.send(&info);
         let end = if self.hub.admit(&self.client) {
-            tracing::debug!(client.id = self.client.id, client.peer = %self.client.peer, "client connected");
+            tracing::debug!("{} - Client connection created", Who(&self.client));
             self.serve().await
         } else {
             End::TooManyConnections
@@ -489,7 +490,13 @@ async fn wait_for(receiver: &Client) {
 
 /// Hands the input to the parser, its operations to the client's side, and the results to the sockets.
 fn handle(parser: &mut Parser, talk: &mut Talk, desk: &mut Desk, input: &[u8]) -> Turn {
-    let fed = parser.feed(input, |_, op| talk.handle(desk, op));
+    let traced = trace::is_on();
+    let fed = parser.feed(input, |_, op| {
+        if traced {
+            trace::incoming(&talk.client, &op, talk.settings.limits.max_traced);
+        }
+        talk.handle(desk, op)
+    });
     talk.publish_counts();
     desk.flush();
     match fed {

@@ -4,6 +4,7 @@ use std::io;
 
 use crate::client::Client;
 use crate::parser::Violation;
+use crate::trace::Who;
 use crate::wire::CodecError;
 
 /// The reason a connection ended.
@@ -118,20 +119,24 @@ impl End {
 
     /// Says it in the log, as loudly as it deserves.
     pub(crate) fn log(&self, client: &Client, user: &str) {
-        let (id, peer) = (client.id, client.peer);
+        let who = Who(client);
         match self {
-            End::Refused | End::Violation(Violation::NotAuthenticated) | End::AuthTimeout => {
-                tracing::warn!(client.id = id, client.peer = %peer, reason = %self, "client refused");
+            End::Refused | End::Violation(Violation::NotAuthenticated) => {
+                tracing::error!("{who} - authentication error");
             }
-            End::SlowConsumerPending | End::SlowConsumerDeadline | End::TooManyConnections => {
-                tracing::warn!(client.id = id, client.peer = %peer, client.user = user, reason = %self, "client cut off");
+            End::AuthTimeout => tracing::error!("{who} - authentication timeout"),
+            End::SlowConsumerPending | End::SlowConsumerDeadline => {
+                tracing::info!(client.user = user, "{who} - Slow Consumer Detected: {self}");
             }
-            End::Defect => {
-                tracing::error!(client.id = id, client.peer = %peer, reason = %self, "client dropped");
-            }
-            _ => {
-                tracing::debug!(client.id = id, client.peer = %peer, client.user = user, reason = %self, "client left");
-            }
+            End::TooManyConnections
+            | End::Violation(_)
+            | End::BadConnect(_)
+            | End::BadProtocol
+            | End::NoRespondersNeedsHeaders
+            | End::Codec(_) => tracing::error!("{who} - {self}"),
+            End::Defect => tracing::error!("{who} - {self}: the connection is dropped"),
+            _ => {}
         }
+        tracing::debug!("{who} - Client connection closed: {self}");
     }
 }

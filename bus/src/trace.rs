@@ -1,0 +1,149 @@
+//! What the log says of connections: who they are, and with `-V` every frame they send or get.
+
+use std::fmt;
+
+use tracing::{Level, enabled, trace};
+
+use crate::client::Client;
+use crate::parser::{Op, Publish};
+
+/// Keys of CONNECT that nobody should find in a log.
+const SECRETS: [&str; 4] = ["pass", "auth_token", "sig", "jwt"];
+
+/// A connection as log lines name it: `127.0.0.1:4000 - cid:5 - "v1.2:python:worker"`.
+pub(crate) struct Who<'a>(pub(crate) &'a Client);
+
+impl fmt::Display for Who<'_> {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let client = self.0;
+        write!(to, "{} - cid:{}", client.peer, client.id)?;
+        let about = client.about();
+        if about.lang.is_some() || about.version.is_some() || about.name.is_some() {
+            let version = about
+                .version
+                .as_deref()
+                .map(|version| format!("v{version}"));
+            let parts = [
+                version.as_deref(),
+                about.lang.as_deref(),
+                about.name.as_deref(),
+            ];
+            let parts: Vec<&str> = parts.into_iter().flatten().collect();
+            write!(to, " - {:?}", parts.join(":"))?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether frames are logged at all. One load and a comparison: cheap enough for every frame.
+#[inline]
+pub(crate) fn is_on() -> bool {
+    enabled!(Level::TRACE)
+}
+
+/// A frame that came from a client. At most `limit` bytes of a payload are shown; 0 means all.
+#[cold]
+pub(crate) fn incoming(client: &Client, op: &Op<'_>, limit: usize) {
+    let who = Who(client);
+    match op {
+        Op::Publish(message) => {
+            trace!("{who} - <<- [{}]", publish_line(message));
+            // As nats-server has it: without the headers.
+            let payload = &message.body[message.header_len.unwrap_or(0)..message.size()];
+            trace!("{who} - <<- MSG_PAYLOAD: [{:?}]", shortened(payload, limit));
+        }
+        Op::Subscribe {
+            subject,
+            queue,
+            sid,
+        } => {
+            let queue = queue.map(|queue| format!(" {}", text(queue)));
+            let queue = queue.unwrap_or_default();
+            trace!("{who} - <<- [SUB {}{queue} {}]", text(subject), text(sid));
+        }
+        Op::Unsubscribe { sid, max } => {
+            let max = max.map(|max| format!(" {max}")).unwrap_or_default();
+            trace!("{who} - <<- [UNSUB {}{max}]", text(sid));
+        }
+        Op::Ping => trace!("{who} - <<- [PING]"),
+        Op::Pong => trace!("{who} - <<- [PONG]"),
+        Op::Connect(json) => trace!("{who} - <<- [CONNECT {}]", redacted(json)),
+        Op::Ignored => {}
+        Op::Error => trace!("{who} - <<- [-ERR]"),
+    }
+}
+
+/// A frame for a client that is no message.
+#[cold]
+pub(crate) fn outgoing(client: &Client, frame: &[u8]) {
+    trace!("{} - ->> [{}]", Who(client), text(frame).trim_end());
+}
+
+/// A message for a client.
+#[cold]
+pub(crate) fn delivered(client: &Client, message: &Publish<'_>, sid: &[u8]) {
+    let (subject, sid) = (text(message.subject), text(sid));
+    let reply = message.reply.map(|reply| format!(" {}", text(reply)));
+    let reply = reply.unwrap_or_default();
+    let size = message.size();
+    trace!("{} - ->> [MSG {subject} {sid}{reply} {size}]", Who(client));
+}
+
+fn publish_line(message: &Publish<'_>) -> String {
+    let subject = text(message.subject);
+    let reply = message.reply.map(|reply| format!(" {}", text(reply)));
+    let reply = reply.unwrap_or_default();
+    match message.header_len {
+        Some(len) => format!("HPUB {subject}{reply} {len} {}", message.size()),
+        None => format!("PUB {subject}{reply} {}", message.size()),
+    }
+}
+
+/// CONNECT without what must not be seen.
+fn redacted(json: &[u8]) -> String {
+    match serde_json::from_slice::<serde_json::Value>(json) {
+        Ok(serde_json::Value::Object(mut map)) => {
+            for (key, value) in &mut map {
+                if SECRETS.contains(&key.as_str()) {
+                    *value = "[REDACTED]".into();
+                }
+            }
+            serde_json::Value::Object(map).to_string()
+        }
+        _ => "not in order".to_owned(),
+    }
+}
+
+fn shortened(bytes: &[u8], limit: usize) -> String {
+    if limit == 0 || bytes.len() <= limit {
+        return text(bytes);
+    }
+    format!("{}...", text(&bytes[..limit]))
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_do_not_get_into_the_log() {
+        let line = redacted(br#"{"user":"joe","pass":"hunter2","jwt":"ey","verbose":false}"#);
+        assert!(line.contains("joe") && line.contains("REDACTED"), "{line}");
+        assert!(
+            !line.contains("hunter2") && !line.contains("ey\""),
+            "{line}"
+        );
+        assert!(!redacted(b"{hunter2").contains("hunter2"));
+    }
+
+    #[test]
+    fn payloads_are_shortened() {
+        assert_eq!(shortened(b"hello", 0), "hello");
+        assert_eq!(shortened(b"hello", 5), "hello");
+        assert_eq!(shortened(b"hello", 2), "he...");
+    }
+}
