@@ -194,6 +194,10 @@ impl Session {
                     }
                 }
                 Event::Signal(signals) => {
+                    // First: who is sent away is told before where to go.
+                    if signals & signal::INFO != 0 {
+                        self.inform();
+                    }
                     if signals & signal::END != 0 {
                         return self.client.take_end().unwrap_or(End::Shutdown);
                     }
@@ -203,9 +207,6 @@ impl Session {
                     }
                     if signals & signal::SETTINGS != 0 {
                         self.apply_settings();
-                    }
-                    if signals & signal::INFO != 0 {
-                        self.inform();
                     }
                     if signals & signal::FLUSH != 0 {
                         self.client.flush(&mut self.desk.lock().pool);

@@ -6,6 +6,7 @@ mod crowd;
 mod hostile;
 mod limits;
 mod official_client;
+mod operations;
 mod program;
 mod protocol;
 mod queues;
