@@ -137,6 +137,6 @@ impl End {
             End::Defect => tracing::error!("{who} - {self}: the connection is dropped"),
             _ => {}
         }
-        tracing::debug!("{who} - Client connection closed: {self}");
+        tracing::debug!("{who} - Client connection closed: {}", self.reason());
     }
 }
