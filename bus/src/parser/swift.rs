@@ -65,11 +65,12 @@ fn word(buffer: &[u8], start: usize) -> Option<(&[u8], usize)> {
 /// A number and the line end behind it; moves `at` behind both.
 #[inline]
 fn size(buffer: &[u8], at: &mut usize) -> Option<usize> {
-    let mut size = 0;
+    let mut size = 0_usize;
     for (count, byte) in buffer.get(*at..)?.iter().enumerate() {
         let digit = byte.wrapping_sub(b'0');
         if digit < 10 {
-            size = size * 10 + usize::from(digit);
+            // May wrap: too many digits are refused below.
+            size = usize::wrapping_add(usize::wrapping_mul(size, 10), usize::from(digit));
             continue;
         }
         let end = *at + count;
