@@ -86,6 +86,8 @@ pub(crate) struct Client {
     out: Mutex<Outbound>,
     subs: Mutex<Subscriptions>,
     max_pending: AtomicUsize,
+    /// Whether it misses messages rather than slowing publishers down, when it is behind.
+    misses: AtomicBool,
     /// Whether own messages come back.
     pub(crate) echo: AtomicBool,
     /// Whether received reply subjects are to be noted in `replies`.
@@ -164,6 +166,7 @@ impl Client {
             out: Mutex::new(Outbound::new(wire)),
             subs: Mutex::default(),
             max_pending: AtomicUsize::new(max_pending),
+            misses: AtomicBool::new(false),
             echo: AtomicBool::new(true),
             tracks_replies: AtomicBool::new(false),
             replies: Mutex::new(None),
@@ -223,6 +226,10 @@ impl Client {
             self.end(End::SlowConsumerPending);
             return Delivery::Refused;
         }
+        let behind = out.pending > max_pending / 4 * 3;
+        if behind && self.misses.load(Ordering::Relaxed) {
+            return Delivery::Refused;
+        }
         let last = match sub.admit() {
             Admission::No => return Delivery::Refused,
             Admission::Yes => false,
@@ -233,7 +240,7 @@ impl Client {
         out.messages += 1;
         out.bytes += size as u64;
         let flush = !std::mem::replace(&mut out.dirty, true);
-        let congested = out.pending > max_pending / 4 * 3 && is_moving(&out);
+        let congested = behind && is_moving(&out);
         Delivery::Queued {
             flush,
             last,
@@ -288,6 +295,11 @@ impl Client {
     pub(crate) fn is_congested(&self) -> bool {
         let out = self.out.lock();
         out.pending > self.max_pending.load(Ordering::Relaxed) / 4 * 3 && is_moving(&out)
+    }
+
+    /// Whether it misses messages rather than slowing publishers down, when it is behind.
+    pub(crate) fn set_misses(&self, misses: bool) {
+        self.misses.store(misses, Ordering::Relaxed);
     }
 
     /// Changes how many bytes may wait for it.

@@ -120,6 +120,7 @@ impl Session {
         let now = Instant::now();
         let auth_until = required.then(|| now + limits.auth_timeout);
         let next_ping = now + limits.first_ping.min(limits.ping_interval);
+        client.set_misses(!limits.stall_producers);
         let mut talk = Talk::new(Arc::clone(&client), Arc::clone(&settings));
         if let Some(identity) = users.no_auth() {
             talk.become_user(Arc::clone(identity));
@@ -387,6 +388,7 @@ impl Session {
         self.parser.rules.max_control_line = limits.max_control_line;
         self.parser.rules.max_payload = limits.max_payload;
         self.client.set_max_pending(limits.max_pending);
+        self.client.set_misses(!limits.stall_producers);
         self.next_ping = self.next_ping.min(Instant::now() + limits.ping_interval);
         self.talk.settings = settings;
         self.arm_timer();

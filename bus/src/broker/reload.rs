@@ -4,8 +4,10 @@ use std::fmt;
 
 use secrecy::ExposeSecret as _;
 
+use crate::client::Kind;
 use crate::config::{Authorization, Config, Permissions, User};
 use crate::hub::Hub;
+use crate::session::End;
 use crate::settings::Settings;
 
 use super::BuildError;
@@ -36,11 +38,28 @@ pub(super) fn apply(hub: &Hub, config: &Config) -> Result<(), ReloadError> {
     report(&old.config, config);
     let announce = old.connect_urls != settings.connect_urls
         || old.limits.max_payload != settings.limits.max_payload;
+    let most = settings.limits.max_connections;
     hub.replace_settings(settings);
+    let closed = close_excess(hub, most);
+    if closed > 0 {
+        tracing::info!("Closed {closed} connections to fall within max_connections");
+    }
     if announce {
         hub.announce();
     }
     Ok(())
+}
+
+/// Sends those away who came last, when there are more than there may be now.
+fn close_excess(hub: &Hub, most: usize) -> usize {
+    let mut clients = hub.clients();
+    clients.retain(|client| client.kind == Kind::Client);
+    clients.sort_unstable_by_key(|client| client.id);
+    let excess = clients.split_off(most.min(clients.len()));
+    for client in &excess {
+        client.end(End::TooManyConnections);
+    }
+    excess.len()
 }
 
 /// Sockets and names stay: others know this server by them.

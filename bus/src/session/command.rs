@@ -243,6 +243,15 @@ impl Talk {
             desk.send(&self.client, b"-ERR 'maximum subscriptions exceeded'\r\n");
             return ON;
         }
+        let most = self.settings.limits.max_subject_tokens;
+        if most > 0 && memchr::memchr_iter(b'.', subject).count() >= most {
+            let subject = String::from_utf8_lossy(subject);
+            self.refuse(
+                desk,
+                &format!("Subscription to \"{subject}\", too many tokens"),
+            );
+            return ON;
+        }
         let permissions = self
             .identity
             .as_ref()

@@ -92,3 +92,17 @@ async fn shutdown_ends_connections_and_frees_the_port() {
     broker.running.await.unwrap().unwrap();
     assert!(std::net::TcpListener::bind(broker.address).is_ok());
 }
+
+#[tokio::test]
+async fn subjects_of_too_many_tokens_are_refused() {
+    let broker = broker(serde_json::json!({ "limits": { "max_subject_tokens": 3 } })).await;
+    let mut raw = broker.greeted(QUIET).await;
+    raw.send("SUB a.b.c 1\r\nSUB a.b.c.d 2\r\nPUB a.b.c 0\r\n\r\nPUB a.b.c.d 0\r\n\r\n")
+        .await;
+    raw.expect(
+        "-ERR 'Permissions Violation for Subscription to \"a.b.c.d\", too many tokens'\r\n\
+         MSG a.b.c 1 0\r\n\r\n",
+    )
+    .await;
+    raw.sync().await;
+}

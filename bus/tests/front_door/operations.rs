@@ -160,6 +160,18 @@ async fn a_reload_changes_limits_and_log_without_losing_anybody() {
 }
 
 #[tokio::test]
+async fn who_came_last_goes_when_fewer_may_stay() {
+    let program = Program::start("listen: 127.0.0.1:-1", &[]).await;
+    let mut first = program.client(QUIET).await;
+    let mut last = program.client(QUIET).await;
+    program.reconfigure("listen: 127.0.0.1:-1, max_connections: 1");
+    last.ends_with("-ERR 'maximum connections exceeded'\r\n")
+        .await;
+    first.sync().await;
+    program.logs("Closed 1 connections to fall within").await;
+}
+
+#[tokio::test]
 async fn a_reload_that_cannot_be_honoured_changes_nothing() {
     let program = Program::start("listen: 127.0.0.1:-1, max_payload: 1000", &[]).await;
     program.reconfigure("listen: 127.0.0.1:-1\n  max_payloat: 5");

@@ -82,3 +82,34 @@ async fn one_who_is_slow_but_reads_loses_nothing() {
     sending.await.unwrap();
     assert_eq!(broker.handle.stats().slow_consumers, 0);
 }
+
+#[tokio::test]
+async fn one_who_is_behind_can_be_made_to_miss_messages_instead() {
+    let limits = serde_json::json!({ "max_pending": "2MiB", "stall_producers": false });
+    let broker = broker(serde_json::json!({ "limits": limits })).await;
+    let mut stuck = broker.greeted(QUIET).await;
+    stuck.send("SUB flood 1\r\n").await;
+    stuck.sync().await;
+    let mut publisher = broker.greeted(QUIET).await;
+    let body = "x".repeat(8000);
+    for _ in 0..4000 {
+        publisher
+            .send(format!("PUB flood 8000\r\n{body}\r\n"))
+            .await;
+    }
+    publisher.sync().await;
+    // It is still here, and what it gets is whole, but not all.
+    assert_eq!(broker.handle.stats().connections, 2);
+    assert_eq!(broker.handle.stats().slow_consumers, 0);
+    stuck.send("UNSUB 1\r\nPING\r\n").await;
+    let mut count = 0;
+    loop {
+        match stuck.line().await.as_str() {
+            "PONG" => break,
+            "MSG flood 1 8000" => assert_eq!(stuck.bytes(8002).await.len(), 8002),
+            other => panic!("{other:?}"),
+        }
+        count += 1;
+    }
+    assert!((1..4000).contains(&count), "{count}");
+}
