@@ -418,7 +418,10 @@ impl Session {
                     return Err(End::Stale);
                 }
                 self.talk.pings_out += 1;
-                self.talk.pinged_at = Some(std::time::Instant::now());
+                // The first answer is to the first of them.
+                self.talk
+                    .pinged_at
+                    .get_or_insert_with(std::time::Instant::now);
                 self.send(frame::PING);
             }
         }

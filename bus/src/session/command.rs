@@ -49,7 +49,7 @@ pub(super) struct Talk {
     in_bytes: u64,
     /// Whether it has subscribed or unsubscribed in this turn.
     resubscribed: bool,
-    /// When the last ping was sent, as long as it is not answered.
+    /// When the first ping was sent that is not answered.
     pub(super) pinged_at: Option<Instant>,
     /// Whether the connection has a codec.
     pub(super) coded: bool,

@@ -5,6 +5,7 @@ mod auth;
 mod crowd;
 mod hostile;
 mod limits;
+mod monitoring;
 mod official_client;
 mod operations;
 mod program;
