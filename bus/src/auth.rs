@@ -17,6 +17,7 @@ use subtle::ConstantTimeEq as _;
 use crate::config;
 use crate::permissions::{BadRule, Permissions};
 use crate::protocol::ConnectOptions;
+use crate::wire::tls::Leaf;
 
 /// A configured user, as its connections share it.
 #[derive(Debug)]
@@ -82,12 +83,6 @@ pub enum AuthConfigError {
     #[error("user {name:?} has an nkey and a name or password")]
     Ambiguous {
         /// Its nkey.
-        name: String,
-    },
-    /// A name without a password.
-    #[error("user {name:?} has no password")]
-    NoPassword {
-        /// Its name.
         name: String,
     },
     /// The password file cannot be read.
@@ -203,6 +198,45 @@ impl Users {
         }
     }
 
+    /// Who may come by websocket, when that is said separately.
+    ///
+    /// # Errors
+    /// As of [`Users::compile`].
+    pub(crate) fn of_websocket(config: &config::Config) -> Result<Option<Self>, AuthConfigError> {
+        let Some(websocket) = &config.websocket else {
+            return Ok(None);
+        };
+        let mut own = config.authorization.clone();
+        if websocket.username.is_some() || websocket.token.is_some() {
+            own.users = Vec::new();
+            own.token.clone_from(&websocket.token);
+            own.no_auth_user = None;
+        } else if websocket.no_auth_user.is_none() {
+            return Ok(None);
+        }
+        if let Some(name) = &websocket.username {
+            own.users.push(config::User {
+                user: Some(name.clone()),
+                password: websocket.password.clone(),
+                ..config::User::default()
+            });
+        }
+        if websocket.no_auth_user.is_some() {
+            own.no_auth_user.clone_from(&websocket.no_auth_user);
+        }
+        Users::compile(&own).map(Some)
+    }
+
+    /// The user a certificate names, where that is how users are known.
+    pub(crate) fn check_certificate(&self, leaf: Option<&Leaf>) -> Verdict {
+        let names = self.names.keys().map(String::as_str);
+        let user = leaf.and_then(|leaf| leaf.user(names));
+        match user.and_then(|user| self.names.get(user)) {
+            Some((_, identity)) => Verdict::Known(Arc::clone(identity)),
+            None => Verdict::Refused,
+        }
+    }
+
     /// Whether clients must say who they are.
     pub(crate) fn required(&self) -> bool {
         self.required && self.no_auth.is_none()
@@ -284,9 +318,8 @@ fn read_password(name: &str, user: &config::User) -> Result<SecretString, AuthCo
         return Ok(password.clone());
     }
     let Some(path) = &user.password_file else {
-        return Err(AuthConfigError::NoPassword {
-            name: name.to_owned(),
-        });
+        // Known by a certificate, or the one that clients become who say nothing.
+        return Ok(SecretString::default());
     };
     let text = std::fs::read_to_string(path).map_err(|source| AuthConfigError::PasswordFile {
         name: name.to_owned(),
@@ -322,6 +355,8 @@ impl Password {
 
     fn check(&self, given: SecretString, identity: &Arc<Identity>) -> Verdict {
         match self {
+            // Nobody is let in by not having a password.
+            Password::Digest(_) if given.expose_secret().is_empty() => Verdict::Refused,
             Password::Digest(digest) => {
                 let given: [u8; 32] = Sha256::digest(given.expose_secret().as_bytes()).into();
                 if bool::from(given.ct_eq(digest)) {

@@ -16,6 +16,7 @@ use crate::events;
 use crate::hub::{Hub, Stats};
 use crate::monitor;
 use crate::settings::Settings;
+use crate::wire::{TlsConfigError, WebsocketConfigError};
 use crate::worker::{self, Door, Worker};
 pub use reload::ReloadError;
 
@@ -33,6 +34,8 @@ pub struct Listeners {
     pub clients: Option<TcpListener>,
     /// For monitoring.
     pub monitor: Option<TcpListener>,
+    /// For websockets.
+    pub websocket: Option<TcpListener>,
 }
 
 /// A broker that is ready to run: its sockets are open, clients queue up in them.
@@ -42,6 +45,7 @@ pub struct Broker {
     workers: Arc<Vec<Worker>>,
     clients: TcpListener,
     monitor: Option<TcpListener>,
+    websocket: Option<TcpListener>,
 }
 
 /// A look into a running broker.
@@ -59,6 +63,12 @@ pub enum BuildError {
     /// The users make no sense.
     #[error("authorization")]
     Authorization(#[from] AuthConfigError),
+    /// The certificates for clients are not in order.
+    #[error(transparent)]
+    Tls(#[from] TlsConfigError),
+    /// Websockets cannot be served as they are meant to be.
+    #[error(transparent)]
+    Websocket(#[from] WebsocketConfigError),
     /// An address cannot be listened on.
     #[error("cannot listen on {address}")]
     Listen {
@@ -95,7 +105,7 @@ impl From<TcpListener> for Listeners {
     fn from(clients: TcpListener) -> Self {
         Listeners {
             clients: Some(clients),
-            monitor: None,
+            ..Listeners::default()
         }
     }
 }
@@ -116,6 +126,11 @@ pub async fn build(config: Config, listeners: impl Into<Listeners>) -> Result<Br
         (None, Some(address)) => Some(bind(address)?),
         (None, None) => None,
     };
+    let websocket = match (listeners.websocket, &config.websocket) {
+        (Some(listener), Some(_)) => Some(listener),
+        (None, Some(websocket)) => Some(bind(websocket.listen)?),
+        (_, None) => None,
+    };
     let address = clients.local_addr().map_err(BuildError::Socket)?;
     let monitored = monitor.as_ref().and_then(|it| it.local_addr().ok());
     let state = monitor::State::new(&config, monitored, None);
@@ -129,11 +144,18 @@ pub async fn build(config: Config, listeners: impl Into<Listeners>) -> Result<Br
         let worker = Worker::start(index, Arc::clone(&hub)).await;
         workers.push(worker.map_err(|source| BuildError::Worker { index, source })?);
     }
+    if let Some(address) = websocket
+        .as_ref()
+        .and_then(|listener| listener.local_addr().ok())
+    {
+        let _ = hub.websocket_address.set(address);
+    }
     Ok(Broker {
         hub,
         workers: Arc::new(workers),
         clients,
         monitor,
+        websocket,
     })
 }
 
@@ -167,6 +189,14 @@ impl Broker {
             .and_then(|listener| listener.local_addr().ok())
     }
 
+    /// Where websockets are served, and whether over TLS, if they are.
+    pub fn websocket_address(&self) -> Option<(SocketAddr, bool)> {
+        let address = self.websocket.as_ref()?.local_addr().ok()?;
+        let settings = self.hub.settings();
+        let door = settings.security.websocket.as_ref();
+        Some((address, door.is_some_and(|door| door.tls.is_some())))
+    }
+
     /// The server's id, as in INFO.
     pub fn id(&self) -> &str {
         &self.hub.id
@@ -194,17 +224,30 @@ impl Broker {
             workers,
             clients,
             monitor,
+            websocket,
         } = self;
         let stop = shutdown.child_token();
         // Closed before the rest when this server leaves in an orderly way.
         let doors = stop.child_token();
         let accepting = worker::spawn_accept(clients, Door::Clients, &workers, &hub, doors.clone());
+        let websockets = websocket.and_then(|listener| {
+            worker::spawn_accept(listener, Door::Websocket, &workers, &hub, doors.clone())
+        });
         let result = {
             let monitoring = monitor::serve(monitor, Arc::clone(&hub), stop.clone());
             hub.monitor.enter(monitor::Stage::Serving);
             let accepting = async {
-                if let Some(task) = accepting {
-                    let _ = task.await;
+                match (accepting, websockets) {
+                    (Some(clients), Some(websockets)) => {
+                        tokio::select! {
+                            _ = clients => {}
+                            _ = websockets => {}
+                        }
+                    }
+                    (Some(clients), None) => {
+                        let _ = clients.await;
+                    }
+                    _ => {}
                 }
                 if doors.is_cancelled() {
                     // As was asked.

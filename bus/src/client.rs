@@ -4,8 +4,8 @@
 //! are ever held together.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::task::AtomicWaker;
@@ -21,7 +21,7 @@ use crate::permissions::OpenReplies;
 use crate::session::End;
 use crate::subscription::{Admission, Subscription};
 use crate::trace;
-use crate::wire::{CodecError, Decoded, Wire};
+use crate::wire::{CodecError, Decoded, Handshake, Wire};
 
 /// A socket that has taken nothing for this long is stuck; publishers do not wait for it. Not shorter, as
 /// the system's own buffers are large: one who reads slowly frees them in big steps.
@@ -82,6 +82,8 @@ pub(crate) struct Client {
     /// Where it came from.
     pub(crate) peer: SocketAddr,
     pub(crate) started: SystemTime,
+    /// What TLS and upgrade have come to, where there were any.
+    handshake: OnceLock<Box<Handshake>>,
     about: Mutex<About>,
     out: Mutex<Outbound>,
     subs: Mutex<Subscriptions>,
@@ -154,6 +156,7 @@ impl Client {
             kind,
             peer,
             started: SystemTime::now(),
+            handshake: OnceLock::new(),
             about: Mutex::new(About {
                 account,
                 identity: None,
@@ -182,6 +185,21 @@ impl Client {
 
     pub(crate) fn out(&self) -> MutexGuard<'_, Outbound> {
         self.out.lock()
+    }
+
+    /// Its socket, while there is one.
+    pub(crate) fn wire(&self) -> Option<Arc<Wire>> {
+        self.out.lock().wire.clone()
+    }
+
+    /// What TLS and upgrade have come to; `None` in clear.
+    pub(crate) fn handshake(&self) -> Option<&Handshake> {
+        self.handshake.get().map(|handshake| &**handshake)
+    }
+
+    /// Once, when they are over.
+    pub(crate) fn set_handshake(&self, handshake: Handshake) {
+        let _ = self.handshake.set(Box::new(handshake));
     }
 
     /// Who it is. A leaf among the locks, for where speed does not matter.

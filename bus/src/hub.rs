@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Instant, SystemTime};
 
 use parking_lot::{Mutex, RwLock};
@@ -23,6 +23,9 @@ use crate::session::End;
 use crate::settings::Settings;
 use crate::sublist::SublistStats;
 
+/// Connections whose TLS handshake or upgrade is under way. Each may hold some 50 KiB; what comes beyond
+/// is hung up on.
+const HANDSHAKES: usize = 4096;
 /// bcrypt checks at a time: each takes milliseconds of a core that messages need as well.
 const SLOW_CHECKS: usize = 2;
 
@@ -37,6 +40,9 @@ pub(crate) struct Hub {
     system_client: Arc<Client>,
     pub(crate) sessions: TaskTracker,
     pub(crate) slow_checks: Semaphore,
+    pub(crate) handshakes: Semaphore,
+    /// Where websockets are served.
+    pub(crate) websocket_address: OnceLock<SocketAddr>,
     pub(crate) started: Instant,
     pub(crate) started_at: SystemTime,
     clients: Mutex<HashMap<u64, Arc<Client>>>,
@@ -113,6 +119,8 @@ impl Hub {
             system_client,
             sessions: TaskTracker::new(),
             slow_checks: Semaphore::new(SLOW_CHECKS),
+            handshakes: Semaphore::new(HANDSHAKES),
+            websocket_address: OnceLock::new(),
             started: Instant::now(),
             started_at: SystemTime::now(),
             clients: Mutex::default(),
@@ -187,25 +195,54 @@ impl Hub {
     pub(crate) fn info(&self, client: &Client, nonce: Option<String>) -> Info {
         let settings = self.settings();
         let ldm = self.lame_duck.is_cancelled();
+        let security = &settings.security;
+        let websocket = client
+            .handshake()
+            .filter(|handshake| handshake.websocket.is_some())
+            .and(security.websocket.as_ref());
+        let tls = match websocket {
+            Some(door) => door.tls.as_ref(),
+            None => security.tls.as_ref(),
+        };
+        let mixed = websocket.is_none() && security.allow_non_tls;
+        // Who came by websocket is told of those.
+        let (own, peers, address) = match websocket {
+            Some(door) => (
+                door.advertise.as_slice(),
+                &self.peer_websocket_urls,
+                self.websocket_address.get().unwrap_or(&self.address),
+            ),
+            None => (&settings.connect_urls[..], &self.peer_urls, &self.address),
+        };
         // Nobody should come back here while this server leaves.
-        let own = settings.connect_urls.iter().filter(|_| !ldm);
-        let connect_urls = own.chain(&*self.peer_urls.read()).cloned().collect();
+        let own = own.iter().filter(|_| !ldm);
+        let connect_urls = own.chain(&*peers.read()).cloned().collect();
+        let ws_connect_urls = match websocket {
+            Some(_) => Vec::new(),
+            None => self.peer_websocket_urls.read().clone(),
+        };
         Info {
             server_id: self.id.clone(),
             server_name: self.name.clone(),
             version: protocol::VERSION,
             proto: protocol::PROTO,
             go: concat!("cupola-bus ", env!("CARGO_PKG_VERSION")),
-            host: self.address.ip().to_string(),
-            port: self.address.port(),
+            host: address.ip().to_string(),
+            port: address.port(),
             headers: true,
-            auth_required: settings.users.required(),
+            auth_required: websocket
+                .and_then(|door| door.users.as_ref())
+                .unwrap_or(&settings.users)
+                .required(),
+            tls_required: tls.is_some() && !mixed,
+            tls_verify: tls.is_some_and(|tls| tls.verifies),
+            tls_available: tls.is_some() && mixed,
             max_payload: settings.limits.max_payload,
             client_id: client.id,
             client_ip: client.peer.ip().to_string(),
             nonce,
             connect_urls,
-            ws_connect_urls: self.peer_websocket_urls.read().clone(),
+            ws_connect_urls,
             ldm,
         }
     }

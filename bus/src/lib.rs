@@ -39,6 +39,7 @@ mod outbound;
 pub mod parser;
 mod permissions;
 mod protocol;
+mod security;
 mod session;
 mod settings;
 pub mod subject;

@@ -149,6 +149,13 @@ fn introduce(flags: &Flags, options: &Options, broker: &Broker) -> anyhow::Resul
     if options.config.tls.is_some() {
         tracing::info!("TLS required for client connections");
     }
+    if let Some((address, secure)) = broker.websocket_address() {
+        let scheme = if secure { "wss" } else { "ws" };
+        tracing::info!("Listening for websocket clients on {scheme}://{address}");
+        if !secure {
+            tracing::warn!("Websocket not configured with TLS. DO NOT USE IN PRODUCTION!");
+        }
+    }
     Ok(())
 }
 

@@ -102,7 +102,10 @@ impl Listing {
             nats: list("nats", Some(broker.client_address()?)),
             monitoring: list("http", broker.monitor_address()),
             cluster: Vec::new(),
-            websocket: Vec::new(),
+            websocket: match broker.websocket_address() {
+                Some((address, secure)) => list(if secure { "wss" } else { "ws" }, Some(address)),
+                None => Vec::new(),
+            },
         })
     }
 }

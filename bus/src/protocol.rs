@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
+use crate::wire::websocket::Cookies;
+
 /// What clients are told they talk to: they switch features on by it.
 pub const VERSION: &str = "2.10.29";
 /// The version of the client protocol: INFO may come at any time.
@@ -44,6 +46,15 @@ pub(crate) struct Info {
     /// Credentials are needed.
     #[serde(skip_serializing_if = "is_false")]
     pub auth_required: bool,
+    /// The client must start TLS.
+    #[serde(skip_serializing_if = "is_false")]
+    pub tls_required: bool,
+    /// It must show a certificate.
+    #[serde(skip_serializing_if = "is_false")]
+    pub tls_verify: bool,
+    /// It may start TLS.
+    #[serde(skip_serializing_if = "is_false")]
+    pub tls_available: bool,
     /// Largest message.
     pub max_payload: usize,
     /// The number of this connection.
@@ -175,6 +186,18 @@ impl ConnectOptions {
         keep(&mut self.nkey, said.nkey);
         keep(&mut self.sig, said.sig);
         Ok(())
+    }
+
+    /// Takes cookies for credentials that CONNECT does not bring.
+    pub(crate) fn fill_in(&mut self, cookies: &Cookies) {
+        fn fill<T: Clone>(place: &mut Option<T>, cookie: &Option<T>) {
+            if place.is_none() {
+                place.clone_from(cookie);
+            }
+        }
+        fill(&mut self.user, &cookies.user);
+        fill(&mut self.pass, &cookies.pass);
+        fill(&mut self.auth_token, &cookies.token);
     }
 
     /// Forgets the credentials once they have been checked.

@@ -4,8 +4,10 @@
 //! cause is queued to the receivers, and at the end of the turn every touched receiver is flushed.
 //! Nothing is handed to another task on the way; a turn contains no `await`.
 
+mod closing;
 mod command;
 mod end;
+mod opening;
 
 use std::future::poll_fn;
 use std::io;
@@ -36,15 +38,10 @@ use crate::protocol::frame;
 use crate::settings::Settings;
 use crate::trace::{self, Who};
 use crate::wire::{Decoded, Wire};
-use crate::worker::Arrival;
+use crate::worker::{Arrival, Door};
 use command::{Break, Talk};
 pub(crate) use end::End;
 
-/// How long the last words to a client may take to get onto the wire.
-const FAREWELL: Duration = Duration::from_secs(1);
-/// How long what a refused client still sends is read, so that it hears why (closing a socket with
-/// unread data resets it, and the text is lost).
-const LINGER: Duration = Duration::from_millis(250);
 /// A publisher waits at most this often, this long, per turn for a receiver that cannot keep up.
 const STALLS: usize = 5;
 const STALL: Duration = Duration::from_millis(2);
@@ -54,6 +51,7 @@ const DIRECT: usize = 32 << 10;
 /// A connection's own side.
 #[derive(Debug)]
 pub(crate) struct Session {
+    door: Door,
     hub: Arc<Hub>,
     desk: Arc<Mutex<Desk>>,
     client: Arc<Client>,
@@ -68,6 +66,8 @@ pub(crate) struct Session {
     auth_until: Option<Instant>,
     /// Whether there was news before the client had said that it understands them.
     uninformed: bool,
+    /// INFO has been sent.
+    greeted: bool,
 }
 
 /// What woke a session.
@@ -97,11 +97,12 @@ impl Session {
     /// # Errors
     /// The socket is broken already.
     pub(crate) fn new(hub: Arc<Hub>, desk: Arc<Mutex<Desk>>, arrival: Arrival) -> io::Result<Self> {
-        let Arrival { socket, peer, .. } = arrival;
+        let Arrival { socket, peer, door } = arrival;
         socket.set_nodelay(true)?;
         let (read, write) = socket.into_split();
         let settings = hub.settings();
-        let Settings { limits, users, .. } = &*settings;
+        let Settings { limits, .. } = &*settings;
+        let users = settings.users_of(door);
         let client = Arc::new(Client::new(
             hub.next_id(),
             Kind::Client,
@@ -118,7 +119,7 @@ impl Session {
             connect_only: required,
         });
         let now = Instant::now();
-        let auth_until = required.then(|| now + limits.auth_timeout);
+        let auth_until = required.then(|| now + settings.security.auth_timeout(false));
         let next_ping = now + limits.first_ping.min(limits.ping_interval);
         client.set_misses(!limits.stall_producers);
         let mut talk = Talk::new(Arc::clone(&client), Arc::clone(&settings));
@@ -131,6 +132,7 @@ impl Session {
         });
         let timer = Box::pin(tokio::time::sleep_until(auth_until.unwrap_or(next_ping)));
         Ok(Session {
+            door,
             hub,
             desk,
             client,
@@ -144,6 +146,7 @@ impl Session {
             pinged: false,
             auth_until,
             uninformed: false,
+            greeted: false,
         })
     }
 
@@ -166,12 +169,16 @@ impl Session {
     }
 
     async fn converse(&mut self) {
-        let info = self.hub.info(&self.client, self.nonce.clone()).frame();
-        self.send(&info);
         let end = if self.hub.admit(&self.client) {
             tracing::debug!("{} - Client connection created", Who(&self.client));
-            self.serve().await
+            match self.open().await {
+                Ok(()) => self.serve().await,
+                Err(end) => end,
+            }
         } else {
+            if self.speaks_in_clear() {
+                self.greet();
+            }
             End::TooManyConnections
         };
         self.hub.leave(&self.client, &end);
@@ -254,6 +261,9 @@ impl Session {
             talk,
             ..
         } = self;
+        if talk.more {
+            return Poll::Ready(decode(parser, talk, &mut desk.lock(), &[]));
+        }
         let missing = parser.missing();
         if missing > DIRECT && !talk.is_coded() {
             return poll_direct(parser, read, missing, cx).map(|read| match read {
@@ -334,9 +344,19 @@ impl Session {
             about.version = shared(&options.version);
         }
         let settings = Arc::clone(&self.talk.settings);
-        let verdict = settings
-            .users
-            .check(options, self.nonce.as_deref().unwrap_or_default());
+        let users = settings.users_of(self.door);
+        let verdict = match self.client.handshake() {
+            Some(handshake) if settings.maps_users(self.door) => {
+                users.check_certificate(handshake.peer.as_ref())
+            }
+            handshake => {
+                let cookies = handshake.and_then(|handshake| handshake.websocket.as_ref());
+                if let Some(greeting) = cookies {
+                    options.fill_in(&greeting.cookies);
+                }
+                users.check(options, self.nonce.as_deref().unwrap_or_default())
+            }
+        };
         let identity = match verdict {
             Verdict::Open => None,
             Verdict::Known(identity) => Some(identity),
@@ -445,43 +465,6 @@ impl Session {
         self.client.send(frame, &mut desk.pool);
         self.client.flush(&mut desk.pool);
     }
-
-    /// Says why, if there is anything to say, and lets it get through.
-    async fn farewell(&mut self, end: &End) {
-        let Some(text) = end.text() else { return };
-        self.send(format!("-ERR '{text}'\r\n").as_bytes());
-        let sent = async {
-            while self.client.out().has_unsent() {
-                if self.read.as_ref().writable().await.is_err() {
-                    return;
-                }
-                self.client.unblock();
-                self.client.flush(&mut self.desk.lock().pool);
-                // A writer of another worker may be at it.
-                tokio::task::yield_now().await;
-            }
-        };
-        if tokio::time::timeout(FAREWELL, sent).await.is_err() {
-            return;
-        }
-        // The last holder of the write half shuts it down.
-        self.client.out().close();
-        let mut scrap = [0u8; 1024];
-        let drained = async {
-            loop {
-                if self.read.readable().await.is_err() {
-                    return;
-                }
-                match self.read.try_read(&mut scrap) {
-                    Ok(0) => return,
-                    Ok(_) => {}
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    Err(_) => return,
-                }
-            }
-        };
-        let _ = tokio::time::timeout(LINGER, drained).await;
-    }
 }
 
 /// Gives a receiver that is slow but alive some time.
@@ -524,7 +507,9 @@ fn decode(parser: &mut Parser, talk: &mut Talk, desk: &mut Desk, input: &[u8]) -
         handle(parser, talk, desk, &plain)
     };
     desk.plain = plain;
+    talk.more = matches!(decoded, Ok(Decoded::More));
     match (turn, decoded) {
+        (Turn::Done, Ok(Decoded::More)) => Turn::Full,
         (Turn::Done, Ok(Decoded::PeerClosed)) => Turn::End(End::ClientClosed),
         (Turn::Done, Err(error)) => Turn::End(End::Codec(error)),
         (turn, _) => turn,

@@ -5,6 +5,8 @@ use std::time::Duration;
 use crate::auth::Users;
 use crate::broker::BuildError;
 use crate::config::{Config, Limits};
+use crate::security::Security;
+use crate::worker::Door;
 
 /// What connections act by.
 #[derive(Debug)]
@@ -13,6 +15,8 @@ pub(crate) struct Settings {
     pub(crate) config: Config,
     pub(crate) limits: Limits,
     pub(crate) users: Users,
+    /// What secures the doors.
+    pub(crate) security: Security,
     /// Addresses clients are told of, besides the one they came by.
     pub(crate) connect_urls: Vec<String>,
 }
@@ -29,9 +33,33 @@ impl Settings {
         Ok(Settings {
             limits: config.limits.clone(),
             users: Users::compile(&config.authorization)?,
+            security: Security::compile(config)?,
             connect_urls: config.client_advertise.iter().cloned().collect(),
             config: config.clone(),
         })
+    }
+}
+
+impl Settings {
+    /// Whether the certificate a client shows says which user it is.
+    pub(crate) fn maps_users(&self, door: Door) -> bool {
+        let tls = match door {
+            Door::Clients => self.security.tls.as_ref(),
+            Door::Websocket => self
+                .security
+                .websocket
+                .as_ref()
+                .and_then(|own| own.tls.as_ref()),
+        };
+        tls.is_some_and(|tls| tls.maps_users)
+    }
+
+    /// Who may come by a door.
+    pub(crate) fn users_of(&self, door: Door) -> &Users {
+        let websocket = self.security.websocket.as_ref();
+        let own = websocket.filter(|_| door == Door::Websocket);
+        own.and_then(|own| own.users.as_ref())
+            .unwrap_or(&self.users)
     }
 }
 

@@ -44,6 +44,8 @@ pub(crate) struct Worker {
 pub(crate) enum Door {
     /// The one for clients.
     Clients,
+    /// The one for websockets.
+    Websocket,
 }
 
 /// A connection that has just come in.

@@ -53,6 +53,8 @@ pub(super) struct Talk {
     pub(super) pinged_at: Option<Instant>,
     /// Whether the connection has a codec.
     pub(super) coded: bool,
+    /// Whether it has more of what has been read already.
+    pub(super) more: bool,
 }
 
 type Flow = ControlFlow<Break>;
@@ -77,6 +79,7 @@ impl Talk {
             resubscribed: false,
             pinged_at: None,
             coded: false,
+            more: false,
         }
     }
 

@@ -5,7 +5,7 @@ use std::io;
 use crate::client::Client;
 use crate::parser::Violation;
 use crate::trace::Who;
-use crate::wire::CodecError;
+use crate::wire::{CodecError, Farewell};
 
 /// The reason a connection ended.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +23,18 @@ pub(crate) enum End {
     /// TLS or websocket.
     #[error("{0}")]
     Codec(CodecError),
+    #[error("TLS handshake error: {0}")]
+    TlsHandshake(rustls::Error),
+    #[error("TLS handshake error: it took too long")]
+    TlsTimeout,
+    #[error("TLS handshake error: the client did not begin one")]
+    TlsRequired,
+    #[error("more TLS handshakes per second than connection_rate_limit allows")]
+    TlsRate,
+    #[error("websocket handshake error: it took too long")]
+    UpgradeTimeout,
+    #[error("too many handshakes are under way")]
+    TooManyHandshakes,
     #[error("CONNECT is not in order: {0}")]
     BadConnect(serde_json::Error),
     #[error("unknown protocol version")]
@@ -66,11 +78,16 @@ impl End {
             End::AuthTimeout => "Authentication Timeout",
             End::TooManyConnections => "maximum connections exceeded",
             End::Stale => "Stale Connection",
+            End::TlsRequired | End::TlsTimeout => "Secure Connection - TLS Required",
+            End::TlsRate => "Connection throttling is active. Please try again later.",
             End::ClientClosed
             | End::ClientError
             | End::Read(_)
             | End::Write(_)
             | End::Codec(_)
+            | End::TlsHandshake(_)
+            | End::UpgradeTimeout
+            | End::TooManyHandshakes
             | End::BadConnect(_)
             | End::SlowConsumerPending
             | End::SlowConsumerDeadline
@@ -86,7 +103,12 @@ impl End {
             End::ClientClosed | End::ClientError => "Client Closed",
             End::Read(_) => "Read Error",
             End::Write(_) => "Write Error",
-            End::Codec(CodecError::Tls(_)) => "TLS Handshake Failure",
+            End::Codec(CodecError::Tls(_))
+            | End::TlsHandshake(_)
+            | End::TlsTimeout
+            | End::TlsRequired => "TLS Handshake Failure",
+            End::TlsRate | End::TooManyHandshakes => "Maximum Connections Exceeded",
+            End::UpgradeTimeout => "Protocol Violation",
             End::Codec(_) => "Protocol Violation",
             End::Violation(violation) => match violation {
                 Violation::UnknownOperation | Violation::Malformed => "Protocol Violation",
@@ -117,6 +139,21 @@ impl End {
         )
     }
 
+    /// How a codec says it.
+    pub(crate) fn farewell(&self) -> Farewell {
+        let text = self.text().unwrap_or_default();
+        match self {
+            End::Violation(Violation::MaxPayload { .. } | Violation::MaxControlLine) => {
+                Farewell::TooBig(text)
+            }
+            End::Violation(_) | End::BadConnect(_) | End::BadProtocol => Farewell::Protocol(text),
+            End::Shutdown => Farewell::GoingAway,
+            End::Defect => Farewell::Defect,
+            End::ClientClosed | End::ClientError => Farewell::Done,
+            _ => Farewell::Refused(text),
+        }
+    }
+
     /// Says it in the log, as loudly as it deserves.
     pub(crate) fn log(&self, client: &Client, user: &str) {
         let who = Who(client);
@@ -133,7 +170,12 @@ impl End {
             | End::BadConnect(_)
             | End::BadProtocol
             | End::NoRespondersNeedsHeaders
-            | End::Codec(_) => tracing::error!("{who} - {self}"),
+            | End::Codec(_)
+            | End::TlsHandshake(_)
+            | End::TlsTimeout
+            | End::TlsRequired
+            | End::UpgradeTimeout => tracing::error!("{who} - {self}"),
+            End::TlsRate | End::TooManyHandshakes => tracing::warn!("{who} - {self}"),
             End::Defect => tracing::error!("{who} - {self}: the connection is dropped"),
             _ => {}
         }

@@ -1,0 +1,101 @@
+//! What secures the doors: certificates and the rules for websockets, compiled. A reload replaces it with
+//! the other settings; connections that are there keep what they came with.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::auth::Users;
+use crate::broker::BuildError;
+use crate::config::{Config, Limits};
+use crate::wire::tls::{Acceptor, Listener};
+use crate::wire::websocket::Upgrader;
+
+/// How connections become what the protocol is spoken over.
+#[derive(Debug)]
+pub(crate) struct Security {
+    /// For clients; they come in clear when absent.
+    pub(crate) tls: Option<Acceptor>,
+    /// With `tls`: they may also come in clear.
+    pub(crate) allow_non_tls: bool,
+    pub(crate) websocket: Option<WebsocketDoor>,
+    /// How long a client may take to say who it is, once it can.
+    auth_timeout: Duration,
+}
+
+/// What is particular to websockets.
+#[derive(Debug)]
+pub(crate) struct WebsocketDoor {
+    pub(crate) tls: Option<Acceptor>,
+    pub(crate) upgrader: Arc<Upgrader>,
+    /// For TLS and upgrade together.
+    pub(crate) timeout: Duration,
+    /// Who may come here, when that is not who may come elsewhere.
+    pub(crate) users: Option<Users>,
+    auth_timeout: Option<Duration>,
+    /// Where clients are told to come.
+    pub(crate) advertise: Option<String>,
+}
+
+// === impl Security ===
+
+impl Security {
+    /// Reads and checks all files.
+    ///
+    /// # Errors
+    /// Something is not in order.
+    pub(crate) fn compile(config: &Config) -> Result<Self, BuildError> {
+        let tls = config
+            .tls
+            .as_ref()
+            .map(|tls| Acceptor::new(tls, Listener::Clients))
+            .transpose()?;
+        let limits = &config.limits;
+        // With the default, who has used up the time for TLS must still have some for CONNECT.
+        let auth_timeout = match &tls {
+            Some(tls) if limits.auth_timeout == Limits::default().auth_timeout => {
+                tls.timeout + Duration::from_secs(1)
+            }
+            _ => limits.auth_timeout,
+        };
+        Ok(Security {
+            tls,
+            allow_non_tls: config.allow_non_tls,
+            websocket: WebsocketDoor::compile(config)?,
+            auth_timeout,
+        })
+    }
+
+    /// How long a client may take to say who it is, once it can.
+    pub(crate) fn auth_timeout(&self, websocket: bool) -> Duration {
+        let own = self.websocket.as_ref().filter(|_| websocket);
+        own.and_then(|own| own.auth_timeout)
+            .unwrap_or(self.auth_timeout)
+    }
+}
+
+// === impl WebsocketDoor ===
+
+impl WebsocketDoor {
+    fn compile(config: &Config) -> Result<Option<Self>, BuildError> {
+        let Some(websocket) = &config.websocket else {
+            return Ok(None);
+        };
+        let tls = websocket.tls.as_ref();
+        let limits = &config.limits;
+        Ok(Some(WebsocketDoor {
+            tls: tls
+                .map(|tls| Acceptor::new(tls, Listener::Clients))
+                .transpose()
+                .map_err(crate::wire::WebsocketConfigError::Tls)?,
+            // What one message of the protocol can be; several in one frame must fit as well.
+            upgrader: Arc::new(Upgrader::new(
+                websocket,
+                limits.max_payload + limits.max_control_line,
+            )?),
+            timeout: websocket.handshake_timeout,
+            users: Users::of_websocket(config)?,
+            auth_timeout: websocket.auth_timeout,
+            advertise: websocket.advertise.clone(),
+        }))
+    }
+}

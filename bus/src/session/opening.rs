@@ -1,0 +1,267 @@
+//! The beginning of a connection: TLS, the upgrade to a websocket, INFO. Whatever takes place before a
+//! client can say who it is has a deadline, and there is a bound on how many are at it.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead as _, ReadBuf};
+use tokio::time::{Instant, timeout_at};
+
+use crate::client::signal;
+use crate::config::HandshakeFirst;
+use crate::security::WebsocketDoor;
+use crate::settings::Settings;
+use crate::wire::stack::Stack;
+use crate::wire::tls::Acceptor;
+use crate::wire::websocket::WebsocketCodec;
+use crate::wire::{Codec, CodecError, Decoded};
+use crate::worker::Door;
+
+use super::{End, Session, handle};
+
+/// What is read at a time. A ClientHello or an upgrade request fits; a certificate may take two.
+const READ: usize = 4 << 10;
+/// The first byte of a TLS handshake.
+const TLS_HANDSHAKE: u8 = 0x16;
+
+/// What comes of waiting during a handshake.
+enum Step {
+    Read(std::io::Result<usize>),
+    Writable,
+    Signal(u32),
+}
+
+// === impl Session ===
+
+impl Session {
+    /// Brings the connection to where CONNECT can be heard.
+    ///
+    /// # Errors
+    /// It does not come so far.
+    pub(super) async fn open(&mut self) -> Result<(), End> {
+        let settings = Arc::clone(&self.talk.settings);
+        if self.door == Door::Clients && settings.security.tls.is_none() {
+            self.greet();
+            return Ok(());
+        }
+        let hub = Arc::clone(&self.hub);
+        let permit = hub.handshakes.try_acquire();
+        let _permit = permit.map_err(|_| End::TooManyHandshakes)?;
+        // Apart, so that connections in clear need no room for it.
+        Box::pin(self.open_secured(&settings)).await
+    }
+
+    async fn open_secured(&mut self, settings: &Settings) -> Result<(), End> {
+        let security = &settings.security;
+        // What came along with the last bytes of a handshake.
+        let mut early = Vec::new();
+        // Signals that are not about handshakes; they are raised again.
+        let mut later = 0;
+        match (self.door, &security.websocket, &security.tls) {
+            (Door::Clients, _, Some(tls)) => {
+                let mixed = security.allow_non_tls;
+                self.secure(tls, mixed, &mut early, &mut later).await?;
+            }
+            (Door::Websocket, Some(door), _) => {
+                self.upgrade(door, &mut early, &mut later).await?;
+            }
+            _ => {}
+        }
+        let handshake = self.client.wire().map(|wire| wire.handshake());
+        self.client.set_handshake(handshake.unwrap_or_default());
+        if !self.greeted {
+            self.greet();
+        }
+        if self.auth_until.is_some() {
+            let websocket = self.door == Door::Websocket;
+            self.auth_until = Some(Instant::now() + security.auth_timeout(websocket));
+            self.arm_timer();
+        }
+        if later != 0 {
+            self.client.raise(later);
+        }
+        if early.is_empty() {
+            return Ok(());
+        }
+        let turn = handle(
+            &mut self.parser,
+            &mut self.talk,
+            &mut self.desk.lock(),
+            &early,
+        );
+        drop(early);
+        self.settle(turn).await
+    }
+
+    /// Whether the first thing a client of this door hears is in clear.
+    pub(super) fn speaks_in_clear(&self) -> bool {
+        let tls = self.talk.settings.security.tls.as_ref();
+        self.door == Door::Clients && tls.is_none_or(|tls| tls.first == HandshakeFirst::No)
+    }
+
+    /// Sends INFO.
+    pub(super) fn greet(&mut self) {
+        self.greeted = true;
+        let info = self.hub.info(&self.client, self.nonce.clone());
+        self.send(&info.frame());
+    }
+
+    /// TLS on the door for clients, before or after INFO.
+    async fn secure(
+        &mut self,
+        tls: &Acceptor,
+        mixed: bool,
+        early: &mut Vec<u8>,
+        later: &mut u32,
+    ) -> Result<(), End> {
+        let start = Instant::now();
+        let until = start + tls.timeout;
+        let first = match tls.first {
+            HandshakeFirst::No => false,
+            HandshakeFirst::Yes => true,
+            HandshakeFirst::Auto(wait) => {
+                let byte = self.first_byte(until.min(start + wait), later).await?;
+                byte == Some(TLS_HANDSHAKE)
+            }
+        };
+        if !first {
+            self.greet();
+            match self.first_byte(until, later).await? {
+                Some(TLS_HANDSHAKE) => {}
+                _ if mixed => return Ok(()),
+                Some(_) => return Err(End::TlsRequired),
+                None => return Err(End::TlsTimeout),
+            }
+        }
+        if !tls.admits(std::time::Instant::now()) {
+            return Err(End::TlsRate);
+        }
+        self.talk_through(Box::new(tls.accept().map_err(handshake_error)?));
+        let done = timeout_at(until, self.shake_hands(early, later)).await;
+        done.unwrap_or(Err(End::TlsTimeout))
+    }
+
+    /// TLS, if it has it, and the upgrade on the door for websockets.
+    async fn upgrade(
+        &mut self,
+        door: &WebsocketDoor,
+        early: &mut Vec<u8>,
+        later: &mut u32,
+    ) -> Result<(), End> {
+        let until = Instant::now() + door.timeout;
+        let websocket = WebsocketCodec::new(Arc::clone(&door.upgrader));
+        match &door.tls {
+            None => self.talk_through(Box::new(websocket)),
+            Some(tls) if !tls.admits(std::time::Instant::now()) => return Err(End::TlsRate),
+            Some(tls) => {
+                let tls = tls.accept().map_err(handshake_error)?;
+                self.talk_through(Box::new(Stack::new(tls, websocket)));
+            }
+        }
+        let done = timeout_at(until, self.shake_hands(early, later)).await;
+        done.unwrap_or(Err(End::UpgradeTimeout))
+    }
+
+    /// From now on everything goes through a codec.
+    fn talk_through(&mut self, codec: Box<dyn Codec>) {
+        if let Some(wire) = self.client.wire() {
+            wire.set_codec(codec);
+        }
+        self.talk.coded = true;
+    }
+
+    /// The first byte the client sends, which stays where it is; `None` when it sends none in time.
+    async fn first_byte(&mut self, until: Instant, later: &mut u32) -> Result<Option<u8>, End> {
+        let peek = poll_fn(|cx| {
+            if let Err(end) = self.poll_signals(cx, later) {
+                return Poll::Ready(Err(end));
+            }
+            let mut byte = [0];
+            let mut buffer = ReadBuf::new(&mut byte);
+            match self.read.poll_peek(cx, &mut buffer) {
+                Poll::Pending => Poll::Pending,
+                Poll::Ready(Err(error)) => Poll::Ready(Err(End::Read(error))),
+                Poll::Ready(Ok(0)) => Poll::Ready(Err(End::ClientClosed)),
+                Poll::Ready(Ok(_)) => Poll::Ready(Ok(byte[0])),
+            }
+        });
+        match timeout_at(until, peek).await {
+            Err(_) => Ok(None),
+            Ok(byte) => byte.map(Some),
+        }
+    }
+
+    /// Reads and answers until the codec is ready.
+    async fn shake_hands(&mut self, early: &mut Vec<u8>, later: &mut u32) -> Result<(), End> {
+        let mut buffer = vec![0; READ];
+        loop {
+            let step = poll_fn(|cx| self.poll_step(cx, &mut buffer)).await;
+            let count = match step {
+                Step::Signal(signals) => {
+                    self.note_signals(signals, later)?;
+                    continue;
+                }
+                Step::Writable => {
+                    self.blocked = false;
+                    self.client.unblock();
+                    self.client.flush(&mut self.desk.lock().pool);
+                    continue;
+                }
+                Step::Read(Ok(0)) => return Err(End::ClientClosed),
+                Step::Read(Ok(count)) => count,
+                Step::Read(Err(error)) => return Err(End::Read(error)),
+            };
+            let decoded = {
+                let pool = &mut self.desk.lock().pool;
+                self.client.decode(&buffer[..count], early, pool)
+            };
+            match decoded.map_err(handshake_error)? {
+                Decoded::Open => {}
+                Decoded::More => self.talk.more = true,
+                Decoded::PeerClosed => return Err(End::ClientClosed),
+            }
+            if self.client.wire().is_none_or(|wire| wire.is_ready()) {
+                return Ok(());
+            }
+        }
+    }
+
+    fn poll_step(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Step> {
+        self.client.waker.register(cx.waker());
+        let signals = self.client.take_signals();
+        if signals != 0 {
+            return Poll::Ready(Step::Signal(signals));
+        }
+        if self.blocked && self.read.as_ref().poll_write_ready(cx).is_ready() {
+            return Poll::Ready(Step::Writable);
+        }
+        let mut buffer = ReadBuf::new(buffer);
+        let read = std::pin::Pin::new(&mut self.read).poll_read(cx, &mut buffer);
+        read.map(|read| Step::Read(read.map(|()| buffer.filled().len())))
+    }
+
+    fn poll_signals(&mut self, cx: &mut Context<'_>, later: &mut u32) -> Result<(), End> {
+        self.client.waker.register(cx.waker());
+        let signals = self.client.take_signals();
+        self.note_signals(signals, later)
+    }
+
+    fn note_signals(&mut self, signals: u32, later: &mut u32) -> Result<(), End> {
+        if signals & signal::END != 0 {
+            return Err(self.client.take_end().unwrap_or(End::Shutdown));
+        }
+        if signals & signal::BLOCKED != 0 {
+            self.blocked = true;
+        }
+        *later |= signals & !signal::BLOCKED;
+        Ok(())
+    }
+}
+
+fn handshake_error(error: CodecError) -> End {
+    match error {
+        CodecError::Tls(error) => End::TlsHandshake(error),
+        other => End::Codec(other),
+    }
+}
