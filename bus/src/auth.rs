@@ -424,7 +424,7 @@ mod tests {
     fn passwords_tokens_and_nobody() {
         let users = users(serde_json::json!({
             "token": "tok", "no_auth_user": "guest",
-            "users": [{ "user": "a", "password": "pw" }, { "user": "guest", "password": "g" }],
+            "users": [{ "user": "a", "password": "pw" }, { "user": "guest" }],
         }))
         .unwrap();
         let check = |json| name(users.check(&connect(json), ""));
@@ -449,6 +449,12 @@ mod tests {
         assert_eq!(check(serde_json::json!({ "user": "tok" })), None);
         assert_eq!(check(serde_json::json!({ "auth_token": "no" })), None);
         assert_eq!(check(serde_json::json!({})).unwrap(), "guest");
+        // One without a password cannot be claimed by name.
+        assert_eq!(check(serde_json::json!({ "user": "guest" })), None);
+        assert_eq!(
+            check(serde_json::json!({ "user": "guest", "pass": "" })),
+            None
+        );
         assert!(!users.required());
     }
 
@@ -495,10 +501,6 @@ mod tests {
         let account = KeyPair::new_account().public_key();
         for (json, says) in [
             (serde_json::json!({ "users": [{}] }), "neither"),
-            (
-                serde_json::json!({ "users": [{ "user": "a" }] }),
-                "no password",
-            ),
             (
                 serde_json::json!({ "users": [{ "nkey": "U1", "user": "a" }] }),
                 "and a name",
