@@ -24,7 +24,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use sink::Sink;
 
 /// The log of this program.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Log {
     level: reload::Handle<LevelFilter, Registry>,
     output: Output,
@@ -51,7 +51,6 @@ struct Line<'a> {
 
 /// The form of a line.
 struct Lines {
-    pid: u32,
     style: Arc<Style>,
 }
 
@@ -65,7 +64,6 @@ impl Log {
         let output = Output(Arc::new(Mutex::new(sink(options)?)));
         let (level, handle) = reload::Layer::new(level(options));
         let lines = Lines {
-            pid: std::process::id(),
             style: Arc::clone(&style),
         };
         let lines = tracing_subscriber::fmt::layer()
@@ -93,6 +91,18 @@ impl Log {
         self.level
             .reload(level(new))
             .context("cannot change the level of the log")
+    }
+
+    /// The last line of a program that cannot go on: a level that only programs know.
+    pub(crate) fn fatal(&self, text: &str) {
+        let mut line = self.style.beginning();
+        if !line.is_empty() {
+            line.push_str("[FTL] ");
+        }
+        line.push_str(text);
+        line.push('\n');
+        // If nobody can hear it, the exit code has to do.
+        let _ = self.output.0.lock().write(Level::ERROR, line.as_bytes());
     }
 
     /// Opens the log file again, for those who have moved it away.
@@ -148,6 +158,23 @@ impl Style {
         self.time.store(options.time, Ordering::Relaxed);
         self.utc.store(options.utc, Ordering::Relaxed);
     }
+
+    /// `[pid] time `, as far as it is wanted.
+    fn beginning(&self) -> String {
+        if self.bare.load(Ordering::Relaxed) {
+            return String::new();
+        }
+        let pid = std::process::id();
+        if !self.time.load(Ordering::Relaxed) {
+            return format!("[{pid}] ");
+        }
+        let form = "%Y/%m/%d %H:%M:%S%.6f";
+        if self.utc.load(Ordering::Relaxed) {
+            format!("[{pid}] {} ", chrono::Utc::now().format(form))
+        } else {
+            format!("[{pid}] {} ", chrono::Local::now().format(form))
+        }
+    }
 }
 
 // === impl Output ===
@@ -194,16 +221,8 @@ where
         mut to: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        if !self.style.bare.load(Ordering::Relaxed) {
-            write!(to, "[{}] ", self.pid)?;
-            if self.style.time.load(Ordering::Relaxed) {
-                let form = "%Y/%m/%d %H:%M:%S%.6f";
-                if self.style.utc.load(Ordering::Relaxed) {
-                    write!(to, "{} ", chrono::Utc::now().format(form))?;
-                } else {
-                    write!(to, "{} ", chrono::Local::now().format(form))?;
-                }
-            }
+        let beginning = self.style.beginning();
+        if !beginning.is_empty() {
             let level = match *event.metadata().level() {
                 Level::ERROR => "ERR",
                 Level::WARN => "WRN",
@@ -211,15 +230,9 @@ where
                 Level::DEBUG => "DBG",
                 Level::TRACE => "TRC",
             };
-            write!(to, "[{level}] ")?;
+            write!(to, "{beginning}[{level}] ")?;
         }
         context.field_format().format_fields(to.by_ref(), event)?;
         writeln!(to)
     }
-}
-
-/// The last line of a program that cannot go on, in the form of the log.
-pub(crate) fn fatal(text: &str) -> String {
-    let now = chrono::Local::now().format("%Y/%m/%d %H:%M:%S%.6f");
-    format!("[{}] {now} [FTL] {text}\n", std::process::id())
 }

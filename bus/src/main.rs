@@ -38,7 +38,10 @@ fn main() -> ExitCode {
         // The name is part of what others parse.
         Command::Version => print(&format!("nats-server: v{VERSION}\n")),
         Command::Signal(text) => signals::send(&text),
-        Command::Run(flags) => start(*flags),
+        Command::Run(flags) => match start(*flags) {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -49,35 +52,35 @@ fn main() -> ExitCode {
     }
 }
 
-fn start(flags: Flags) -> anyhow::Result<()> {
+fn start(flags: Flags) -> anyhow::Result<ExitCode> {
     let options = reload::read(&flags)?;
     if let (true, Some(path)) = (flags.test, &flags.config) {
         cupola_bus::check(&options.config)?;
-        for doubt in &options.doubtful {
-            say(&format!("{doubt}\n"));
+        if !options.doubtful.is_empty() {
+            // A server would start with these, but whoever asks wants to know.
+            anyhow::bail!("{}", options.doubtful.join("\n"));
         }
         say(&format!(
             "{}: configuration file {} is valid\n",
             ports::program(),
             path.display()
         ));
-        return Ok(());
+        return Ok(ExitCode::SUCCESS);
     }
     let log = Log::start(&options.log)?;
     raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
+    let last_words = log.clone();
     let result = runtime.block_on(serve(flags, options, log));
-    if let Err(error) = &result {
-        say(&log::fatal(&format!("{error:#}")));
-        // It has been said, in the form that is looked for in logs.
-        std::process::exit(1);
-    }
-    result
+    Ok(result.unwrap_or_else(|error| {
+        last_words.fatal(&format!("{error:#}"));
+        ExitCode::FAILURE
+    }))
 }
 
-async fn serve(flags: Flags, options: Options, log: Log) -> anyhow::Result<()> {
+async fn serve(flags: Flags, options: Options, log: Log) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::new()?;
     let broker = build(options.config.clone(), Listeners::default()).await?;
     introduce(&flags, &options, &broker)?;
@@ -95,8 +98,9 @@ async fn serve(flags: Flags, options: Options, log: Log) -> anyhow::Result<()> {
     loop {
         let wish = tokio::select! {
             result = &mut running => {
+                result?;
                 tracing::info!("Server Exiting..");
-                return Ok(result?);
+                return Ok(ExitCode::SUCCESS);
             }
             wish = signals.next() => wish,
             Some(()) = reload_asked.recv() => Wish::Reload,

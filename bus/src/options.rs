@@ -117,6 +117,17 @@ impl Options {
     /// A name leads nowhere, or settings contradict each other.
     pub fn resolve(&mut self) -> Result<(), OptionsError> {
         let config = &mut self.config;
+        let has_blank = |name: &Option<String>| name.as_ref().is_some_and(|it| it.contains(' '));
+        if has_blank(&config.server_name) {
+            return wrong("server name cannot contain spaces");
+        }
+        if config
+            .cluster
+            .as_ref()
+            .is_some_and(|it| has_blank(&it.name))
+        {
+            return wrong("cluster name cannot contain spaces");
+        }
         config.listen = resolve(&self.host, self.port)?;
         if self.monitor_port.is_some() && self.monitor_https_port.is_some() {
             return wrong("cannot serve monitoring by http and https at the same time");
@@ -175,13 +186,7 @@ impl Options {
             "http_port" | "monitor_port" => self.monitor_port = field.port()?,
             "https_port" => self.monitor_https_port = field.port()?,
             "http_base_path" => config.monitor_base_path = field.text()?,
-            "server_name" => {
-                let name = field.text()?;
-                if name.contains(' ') {
-                    return Err(field.wrong("server name cannot contain spaces"));
-                }
-                config.server_name = Some(name);
-            }
+            "server_name" => config.server_name = Some(field.text()?),
             "server_tags" => {
                 config.server_tags = match &field.value().kind {
                     Kind::Text(text) => text.split(',').map(|tag| tag.trim().to_owned()).collect(),

@@ -39,8 +39,13 @@ impl Files {
             ports: None,
             listing: Listing::of(options, broker)?,
         };
-        files.put_pid(options.pid_file.as_deref())?;
-        files.put_ports(options.ports_file_dir.as_deref())?;
+        files
+            .put_pid(options.pid_file.as_deref())
+            .context("Could not write pidfile")?;
+        // As with nats-server, a server without this file is better than none.
+        if let Err(error) = files.put_ports(options.ports_file_dir.as_deref()) {
+            tracing::error!("Error writing ports file: {error:#}");
+        }
         Ok(files)
     }
 

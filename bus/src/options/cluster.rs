@@ -37,13 +37,7 @@ pub(super) fn read(
     for entry in field.map()?.entries() {
         let field = Field(entry);
         match entry.key.to_ascii_lowercase().as_str() {
-            "name" => {
-                let name = field.text()?;
-                if name.contains(' ') {
-                    return Err(field.wrong("cluster name cannot contain spaces"));
-                }
-                cluster.name = Some(name);
-            }
+            "name" => cluster.name = Some(field.text()?),
             "listen" => address = field.listen()?,
             "host" | "net" => address.host = Some(field.text()?),
             "port" => address.port = field.port()?,

@@ -92,7 +92,6 @@ fn what_cannot_be_honoured_is_an_error_with_its_place() {
             "websocket { headers { a: 1 } }",
             "the value of a header is text",
         ),
-        ("server_name: \"a b\"", "cannot contain spaces"),
         ("lame_duck_duration: 60", "expected a duration"),
         ("lame_duck_duration: 5s", "at least 30s"),
         ("max_sub_tokens: 300", "between 1 and 255"),
@@ -203,6 +202,8 @@ fn a_key_that_a_variable_uses_is_no_mistake() {
 #[test]
 fn contradictions_are_found_at_last() {
     for (text, says) in [
+        ("server_name: \"a b\"", "cannot contain spaces"),
+        ("cluster { name: \"a b\" }", "cannot contain spaces"),
         ("websocket { port: 1 }", "websocket requires TLS"),
         ("http: 1, https: 2, tls {}", "at the same time"),
         ("https: 2", "requires TLS"),
