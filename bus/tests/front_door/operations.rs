@@ -106,6 +106,7 @@ impl Drop for Program {
 async fn lame_duck_mode_tells_clients_and_sends_them_away_one_by_one() {
     let program = Program::start(
         "listen: 127.0.0.1:-1, client_advertise: \"here:1\"\n\
+         disable_short_first_ping: true\n\
          lame_duck_duration: 30s, lame_duck_grace_period: 0s",
         &[],
     )
