@@ -25,6 +25,7 @@ pub(super) fn run(config: &Path) -> ExitCode {
         let listeners = BusListeners {
             clients: Some(held.take("nats", Some(config.role.listen))?),
             monitor: held.take("status", status).ok(),
+            ..BusListeners::default()
         };
         let broker = cupola_bus::build(config.role, listeners).await?;
         Ok(broker.run(shutdown_on_signals()?).await?)
