@@ -9,6 +9,7 @@ use std::time::SystemTime;
 
 use parking_lot::{Mutex, RwLock};
 
+use crate::exchange::{Exchange, Responses};
 use crate::hash::Seed;
 use crate::hub::Traffic;
 use crate::sublist::Sublist;
@@ -27,6 +28,12 @@ pub(crate) struct Account {
     pub(crate) list: Sublist<Subscription>,
     /// For the tables of sids; the same in all accounts, so that a connection can change over.
     pub(crate) seed: Seed,
+    /// What it takes from others; replaced as a whole.
+    exchange: RwLock<Arc<Exchange>>,
+    /// What of its services others have asked and is not answered yet; made with the first request.
+    responses: OnceLock<Arc<Responses>>,
+    /// Connections that belong to it.
+    connections: AtomicUsize,
     watch: Watch,
     /// What its clients did that are gone, and how many of them were cut off for being slow.
     pub(crate) past: Mutex<Traffic>,
@@ -65,11 +72,58 @@ impl Account {
             index,
             list: Sublist::new(),
             seed,
+            exchange: RwLock::default(),
+            responses: OnceLock::new(),
+            connections: AtomicUsize::new(0),
             watch,
             past: Mutex::default(),
             slow_consumers: AtomicU64::new(0),
             created: SystemTime::now(),
         }
+    }
+
+    /// What it takes from others, and its limits.
+    pub(crate) fn exchange(&self) -> Arc<Exchange> {
+        Arc::clone(&self.exchange.read())
+    }
+
+    /// Puts another exchange into force; returns the one before.
+    pub(crate) fn replace_exchange(&self, exchange: Arc<Exchange>) -> Arc<Exchange> {
+        std::mem::replace(&mut *self.exchange.write(), exchange)
+    }
+
+    /// Its open requests, if it has ever been asked.
+    pub(crate) fn responses(&self) -> Option<&Arc<Responses>> {
+        self.responses.get()
+    }
+
+    /// Its open requests; `list` is called with them when they are made.
+    pub(crate) fn responses_or(&self, list: impl FnOnce(&Arc<Responses>)) -> &Arc<Responses> {
+        self.responses.get_or_init(|| {
+            let responses = Arc::new(Responses::new());
+            list(&responses);
+            responses
+        })
+    }
+
+    /// Counts a connection in; `false`, and nothing counted, when it has as many as it may.
+    pub(crate) fn connect(&self, max: Option<u32>) -> bool {
+        let before = self.connections.fetch_add(1, Ordering::AcqRel);
+        let full = max.is_some_and(|max| usize::try_from(max).is_ok_and(|max| before >= max));
+        if full {
+            self.disconnect();
+        }
+        !full
+    }
+
+    /// Counts a connection out.
+    pub(crate) fn disconnect(&self) {
+        self.connections.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// How many connections belong to it.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Acquire)
     }
 
     /// Lists a subscription, and tells who watches.

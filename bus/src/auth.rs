@@ -4,28 +4,103 @@
 //! with a wrong password does.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD};
+use chrono::Utc;
 use nkeys::{KeyPair, KeyPairType};
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
+use tokio::time::Instant;
 
+use crate::account::GLOBAL;
 use crate::config;
+use crate::jwt::{Presented, Trust};
 use crate::permissions::{BadRule, Permissions};
 use crate::protocol::ConnectOptions;
 use crate::wire::tls::Leaf;
 
-/// A configured user, as its connections share it.
+/// A user, as its connections share it.
 #[derive(Debug)]
 pub(crate) struct Identity {
     /// Name or public nkey; what monitoring and logs say.
     pub name: String,
+    /// The account it belongs to.
+    pub account: Arc<str>,
     /// What it may do; `None` is everything.
     pub permissions: Option<Permissions>,
+    /// The same as it was written.
+    pub granted: Option<config::Permissions>,
+    /// Its own bounds.
+    pub limits: UserLimits,
+    /// Ways it may come (`STANDARD`, `WEBSOCKET`); all when absent.
+    ways: Option<Vec<String>>,
+    /// When it must go, and what it is told.
+    pub until: Option<(Instant, Expiry)>,
+    /// Who signed its JWT.
+    pub issuer_key: Option<String>,
+    /// Its name for people, from its JWT.
+    pub name_tag: Option<String>,
+    /// When its JWT was made.
+    issued_at: i64,
+    /// How it proves who it is, so that a reload can see whether that has changed.
+    proof: Proof,
+}
+
+/// How much one connection of a user may use.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct UserLimits {
+    pub max_subscriptions: Option<u32>,
+    pub max_payload: Option<usize>,
+}
+
+/// Whose time is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Expiry {
+    User,
+    Account,
+}
+
+/// How a user proves who it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Proof {
+    /// By a key, which is its name.
+    Nkey,
+    /// By a password with this digest (of the hash, if it is one).
+    Password([u8; 32]),
+    Token([u8; 32]),
+    Jwt,
+}
+
+/// What a connection is, besides what it says.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Doorway<'a> {
+    /// What it had to sign.
+    pub nonce: &'a str,
+    /// Where it comes from.
+    pub address: IpAddr,
+    /// How it comes: `STANDARD` or `WEBSOCKET`.
+    pub way: &'a str,
+}
+
+/// What a reload means for a connection.
+#[derive(Debug)]
+pub(crate) enum Standing {
+    /// It stays as it is.
+    Same,
+    /// It stays, as this user from now on (or as nobody in particular).
+    Now(Option<Arc<Identity>>),
+    /// Its user is gone, or proves itself differently.
+    Gone,
+    /// Its JWT has been revoked.
+    Revoked,
+    /// Its account is gone or over.
+    AccountOver,
 }
 
 /// The users a broker knows.
@@ -37,6 +112,7 @@ pub(crate) struct Users {
     /// Whom a token makes one.
     token_identity: Option<Arc<Identity>>,
     no_auth: Option<Arc<Identity>>,
+    trust: Option<Trust>,
     required: bool,
 }
 
@@ -130,46 +206,73 @@ impl Users {
     ///
     /// # Errors
     /// An entry makes no sense or occurs twice.
-    pub(crate) fn compile(from: &config::Authorization) -> Result<Self, AuthConfigError> {
-        let mut users = Users {
-            required: !from.users.is_empty(),
-            ..Users::default()
-        };
-        for (index, user) in from.users.iter().enumerate() {
-            users.add(index, user, from.default_permissions.as_ref())?;
+    pub(crate) fn compile(
+        from: &config::Authorization,
+        accounts: &[config::accounts::Account],
+        trust: Option<Trust>,
+    ) -> Result<Self, AuthConfigError> {
+        let mut users = Users::default();
+        users.add_all(GLOBAL, &from.users, from.default_permissions.as_ref())?;
+        for account in accounts {
+            let default = account.default_permissions.as_ref();
+            users.add_all(&account.name, &account.users, default)?;
         }
         if let Some(token) = &from.token {
-            users.required = true;
-            users.token = Some(Password::new(token));
+            let permissions = compile_permissions("token", from.default_permissions.as_ref())?;
             users.token_identity = Some(Arc::new(Identity {
-                name: "token".to_owned(),
-                permissions: compile_permissions("token", from.default_permissions.as_ref())?,
+                permissions,
+                proof: Proof::Token(digest(token)),
+                ..Identity::nobody("token", GLOBAL)
             }));
+            users.token = Some(Password::new(token));
         }
+        users.required = !users.names.is_empty()
+            || !users.nkeys.is_empty()
+            || users.token.is_some()
+            || trust.is_some();
+        users.trust = trust;
         if let Some(name) = &from.no_auth_user {
             let identity = users
-                .names
-                .get(name)
-                .map(|(_, identity)| identity)
-                .or_else(|| users.nkeys.get(name).map(|(_, identity)| identity));
-            let identity = identity
+                .find(name)
                 .ok_or_else(|| AuthConfigError::UnknownNoAuthUser { name: name.clone() })?;
             users.no_auth = Some(Arc::clone(identity));
         }
         Ok(users)
     }
 
+    fn find(&self, name: &str) -> Option<&Arc<Identity>> {
+        let named = self.names.get(name).map(|(_, identity)| identity);
+        named.or_else(|| self.nkeys.get(name).map(|(_, identity)| identity))
+    }
+
+    fn add_all(
+        &mut self,
+        account: &str,
+        users: &[config::User],
+        default: Option<&config::Permissions>,
+    ) -> Result<(), AuthConfigError> {
+        let account: Arc<str> = account.into();
+        for (index, user) in users.iter().enumerate() {
+            self.add(&account, index, user, default)?;
+        }
+        Ok(())
+    }
+
     fn add(
         &mut self,
+        account: &Arc<str>,
         index: usize,
         user: &config::User,
         default: Option<&config::Permissions>,
     ) -> Result<(), AuthConfigError> {
-        let identity = |name: &str| {
-            let permissions = compile_permissions(name, user.permissions.as_ref().or(default))?;
+        let identity = |name: &str, proof| {
+            let granted = user.permissions.as_ref().or(default);
             Ok(Arc::new(Identity {
-                name: name.to_owned(),
-                permissions,
+                permissions: compile_permissions(name, granted)?,
+                granted: granted.cloned(),
+                ways: user.connection_types.clone(),
+                proof,
+                ..Identity::nobody(name, account)
             }))
         };
         let duplicate = |name: &str| AuthConfigError::Duplicate {
@@ -181,15 +284,18 @@ impl Users {
                     .ok()
                     .filter(|key| matches!(key.key_pair_type(), KeyPairType::User))
                     .ok_or_else(|| AuthConfigError::BadNkey { nkey: nkey.clone() })?;
-                match self.nkeys.insert(nkey.clone(), (key, identity(nkey)?)) {
+                let entry = (key, identity(nkey, Proof::Nkey)?);
+                match self.nkeys.insert(nkey.clone(), entry) {
                     None => Ok(()),
                     Some(_) => Err(duplicate(nkey)),
                 }
             }
             (Some(nkey), _) => Err(AuthConfigError::Ambiguous { name: nkey.clone() }),
             (None, Some(name)) => {
-                let password = Password::new(&read_password(name, user)?);
-                match self.names.insert(name.clone(), (password, identity(name)?)) {
+                let secret = read_password(name, user)?;
+                let proof = Proof::Password(digest(&secret));
+                let entry = (Password::new(&secret), identity(name, proof)?);
+                match self.names.insert(name.clone(), entry) {
                     None => Ok(()),
                     Some(_) => Err(duplicate(name)),
                 }
@@ -203,11 +309,13 @@ impl Users {
     /// # Errors
     /// As of [`Users::compile`].
     pub(crate) fn of_websocket(config: &config::Config) -> Result<Option<Self>, AuthConfigError> {
-        let Some(websocket) = &config.websocket else {
+        let (Some(websocket), None) = (&config.websocket, &config.operator) else {
             return Ok(None);
         };
+        let mut accounts = &config.accounts[..];
         let mut own = config.authorization.clone();
         if websocket.username.is_some() || websocket.token.is_some() {
+            accounts = &[];
             own.users = Vec::new();
             own.token.clone_from(&websocket.token);
             own.no_auth_user = None;
@@ -224,7 +332,7 @@ impl Users {
         if websocket.no_auth_user.is_some() {
             own.no_auth_user.clone_from(&websocket.no_auth_user);
         }
-        Users::compile(&own).map(Some)
+        Users::compile(&own, accounts, None).map(Some)
     }
 
     /// The user a certificate names, where that is how users are known.
@@ -244,7 +352,7 @@ impl Users {
 
     /// Whether INFO must carry a nonce to sign.
     pub(crate) fn needs_nonce(&self) -> bool {
-        !self.nkeys.is_empty()
+        !self.nkeys.is_empty() || self.trust.is_some()
     }
 
     /// Who a client is that has not said so.
@@ -252,14 +360,21 @@ impl Users {
         self.no_auth.as_ref()
     }
 
-    /// Checks what a client said in CONNECT, by nkey, then user, then token.
-    pub(crate) fn check(&self, options: &ConnectOptions, nonce: &str) -> Verdict {
+    /// Checks what a client said in CONNECT: by JWT where there is an operator, else by nkey, then user,
+    /// then token.
+    pub(crate) fn check(&self, options: &ConnectOptions, door: &Doorway<'_>) -> Verdict {
         if !self.required {
             return Verdict::Open;
         }
+        if let Some(trust) = &self.trust {
+            return admit(trust, options, door);
+        }
         if let Some(nkey) = &options.nkey {
             return match self.nkeys.get(nkey) {
-                Some((key, identity)) if is_signed(key, nonce, options.sig.as_deref()) => {
+                Some((key, identity))
+                    if identity.may_come_by(door.way)
+                        && is_signed(key, door.nonce, options.sig.as_deref()) =>
+                {
                     Verdict::Known(Arc::clone(identity))
                 }
                 _ => Verdict::Refused,
@@ -268,7 +383,12 @@ impl Users {
         if let Some(name) = &options.user {
             let given = options.pass.clone().unwrap_or_default();
             if let Some((password, identity)) = self.names.get(name) {
-                return password.check(given, identity);
+                let verdict = password.check(given, identity);
+                return if identity.may_come_by(door.way) {
+                    verdict
+                } else {
+                    Verdict::Refused
+                };
             }
             // As costly as a known name.
             let _ = Password::Digest([0; 32]).check(given, &Arc::default());
@@ -283,6 +403,27 @@ impl Users {
         }
     }
 
+    /// What has become of a connection's user since it came in. `anonymous` is one that said nothing.
+    pub(crate) fn standing(&self, identity: Option<&Identity>, anonymous: bool) -> Standing {
+        let Some(identity) = identity.filter(|_| !anonymous) else {
+            return match (&self.no_auth, self.required) {
+                (Some(identity), _) => Standing::Now(Some(Arc::clone(identity))),
+                (None, false) => Standing::Now(None),
+                (None, true) => Standing::Gone,
+            };
+        };
+        let now = match (&identity.proof, &self.trust) {
+            (Proof::Jwt, Some(trust)) => return trusted(trust, identity),
+            (Proof::Jwt, None) => None,
+            (Proof::Token(_), _) => self.token_identity.as_ref(),
+            (Proof::Nkey | Proof::Password(_), _) => self.find(&identity.name),
+        };
+        match now.filter(|now| now.proof == identity.proof) {
+            Some(now) => Standing::Now(Some(Arc::clone(now))),
+            None => Standing::Gone,
+        }
+    }
+
     fn check_token(&self, given: SecretString) -> Verdict {
         match (&self.token, &self.token_identity) {
             (Some(token), Some(identity)) => token.check(given, identity),
@@ -291,14 +432,117 @@ impl Users {
     }
 }
 
+// === impl Identity ===
+
+impl Identity {
+    fn nobody(name: &str, account: &str) -> Self {
+        Identity {
+            name: name.to_owned(),
+            account: account.into(),
+            permissions: None,
+            granted: None,
+            limits: UserLimits::default(),
+            ways: None,
+            until: None,
+            issuer_key: None,
+            name_tag: None,
+            issued_at: 0,
+            proof: Proof::Nkey,
+        }
+    }
+
+    fn may_come_by(&self, way: &str) -> bool {
+        let same = |allowed: &String| allowed.eq_ignore_ascii_case(way);
+        self.ways.as_ref().is_none_or(|ways| ways.iter().any(same))
+    }
+}
+
 impl Default for Identity {
     /// Nobody, who may do nothing of note; stands in where a check only has to take its time.
     fn default() -> Self {
         Identity {
-            name: String::new(),
             permissions: Some(Permissions::default()),
+            ..Identity::nobody("", GLOBAL)
         }
     }
+}
+
+/// Lets in who presents a JWT that a trusted operator stands behind.
+fn admit(trust: &Trust, options: &ConnectOptions, door: &Doorway<'_>) -> Verdict {
+    let Some(jwt) = &options.jwt else {
+        return Verdict::Refused;
+    };
+    let presented = Presented {
+        jwt: jwt.expose_secret(),
+        signature: options.sig.as_deref(),
+        nonce: door.nonce,
+        address: door.address,
+        way: door.way,
+        now: Utc::now(),
+    };
+    let admitted = match trust.admit(&presented) {
+        Ok(admitted) => admitted,
+        Err(refusal) => {
+            tracing::debug!(client.address = %door.address, %refusal, "user with a JWT refused");
+            return Verdict::Refused;
+        }
+    };
+    let account = &admitted.account;
+    let default = account.describe().default_permissions;
+    let granted = admitted.permissions.as_ref().or(default.as_ref());
+    let permissions = match granted.map(Permissions::compile).transpose() {
+        Ok(permissions) => permissions,
+        Err(rule) => {
+            tracing::debug!(%rule, "user with a JWT refused");
+            return Verdict::Refused;
+        }
+    };
+    // What ends beyond any clock does not end.
+    let in_time = |left: Duration| Instant::now().checked_add(left);
+    let user = admitted.left.and_then(in_time).map(|at| (at, Expiry::User));
+    let account_left = account
+        .expires()
+        .and_then(|end| u64::try_from(end - presented.now.timestamp()).ok());
+    let over = account_left
+        .and_then(|left| in_time(Duration::from_secs(left)))
+        .map(|at| (at, Expiry::Account));
+    let granted = granted.cloned();
+    Verdict::Known(Arc::new(Identity {
+        permissions,
+        granted,
+        limits: UserLimits {
+            max_subscriptions: admitted.max_subscriptions,
+            max_payload: admitted.max_payload,
+        },
+        until: user.into_iter().chain(over).min_by_key(|(at, _)| *at),
+        issuer_key: Some(admitted.issuer),
+        name_tag: (!admitted.name.is_empty()).then_some(admitted.name),
+        issued_at: admitted.issued_at,
+        proof: Proof::Jwt,
+        ..Identity::nobody(&admitted.key, account.key())
+    }))
+}
+
+/// Whether a user with a JWT may stay with the accounts as they are now.
+fn trusted(trust: &Trust, identity: &Identity) -> Standing {
+    let Some(account) = trust.account(&identity.account) else {
+        return Standing::AccountOver;
+    };
+    if !account.is_current(Utc::now().timestamp()) || account.violation().is_some() {
+        return Standing::AccountOver;
+    }
+    if account.has_revoked(&identity.name, identity.issued_at) {
+        return Standing::Revoked;
+    }
+    let issuer = identity.issuer_key.as_deref().unwrap_or_default();
+    if !account.is_signer(issuer, trust.is_strict(account.issuer())) {
+        return Standing::Gone;
+    }
+    Standing::Same
+}
+
+fn digest(secret: &SecretString) -> [u8; 32] {
+    Sha256::digest(secret.expose_secret().as_bytes()).into()
 }
 
 fn compile_permissions(
@@ -404,7 +648,15 @@ mod tests {
     use super::*;
 
     fn users(json: serde_json::Value) -> Result<Users, AuthConfigError> {
-        Users::compile(&serde_json::from_value(json).unwrap())
+        Users::compile(&serde_json::from_value(json).unwrap(), &[], None)
+    }
+
+    fn door(nonce: &str) -> Doorway<'_> {
+        Doorway {
+            nonce,
+            address: [127, 0, 0, 1].into(),
+            way: "STANDARD",
+        }
     }
 
     fn connect(json: serde_json::Value) -> ConnectOptions {
@@ -427,7 +679,7 @@ mod tests {
             "users": [{ "user": "a", "password": "pw" }, { "user": "guest" }],
         }))
         .unwrap();
-        let check = |json| name(users.check(&connect(json), ""));
+        let check = |json| name(users.check(&connect(json), &door("")));
         assert_eq!(
             check(serde_json::json!({ "user": "a", "pass": "pw" })).unwrap(),
             "a"
@@ -466,7 +718,7 @@ mod tests {
         let check = |pass: &str| {
             name(users.check(
                 &connect(serde_json::json!({ "user": "a", "pass": pass })),
-                "",
+                &door(""),
             ))
         };
         assert_eq!(check("pw").unwrap(), "a");
@@ -483,14 +735,14 @@ mod tests {
         let check = |sig: &str| {
             name(users.check(
                 &connect(serde_json::json!({ "nkey": public, "sig": sig })),
-                "n1",
+                &door("n1"),
             ))
         };
         assert_eq!(check(&sign("n1")).unwrap(), public);
         assert_eq!(check(&sign("n2")), None);
         assert_eq!(check("@@@"), None);
         assert_eq!(
-            name(users.check(&connect(serde_json::json!({ "nkey": public })), "n1")),
+            name(users.check(&connect(serde_json::json!({ "nkey": public })), &door("n1"))),
             None
         );
         assert!(users.needs_nonce() && users.required());

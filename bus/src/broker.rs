@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::AuthConfigError;
+use crate::access::AccessError;
 use crate::config::Config;
 use crate::events;
 use crate::hub::{Hub, Stats};
@@ -60,15 +60,15 @@ pub enum BuildError {
     /// A limit that makes no sense.
     #[error("{0}")]
     Limits(&'static str),
-    /// The users make no sense.
-    #[error("authorization")]
-    Authorization(#[from] AuthConfigError),
     /// The certificates for clients are not in order.
     #[error(transparent)]
     Tls(#[from] TlsConfigError),
     /// Websockets cannot be served as they are meant to be.
     #[error(transparent)]
     Websocket(#[from] WebsocketConfigError),
+    /// Users, accounts or operators make no sense.
+    #[error(transparent)]
+    Access(#[from] AccessError),
     /// An address cannot be listened on.
     #[error("cannot listen on {address}")]
     Listen {
@@ -116,7 +116,7 @@ impl From<TcpListener> for Listeners {
 /// The configuration makes no sense, or the system refuses sockets or threads.
 pub async fn build(config: Config, listeners: impl Into<Listeners>) -> Result<Broker, BuildError> {
     let listeners = listeners.into();
-    let settings = Settings::compile(&config)?;
+    let (settings, access) = Settings::compile(&config)?;
     let clients = match listeners.clients {
         Some(listener) => listener,
         None => bind(config.listen)?,
@@ -135,6 +135,7 @@ pub async fn build(config: Config, listeners: impl Into<Listeners>) -> Result<Br
     let monitored = monitor.as_ref().and_then(|it| it.local_addr().ok());
     let state = monitor::State::new(&config, monitored, None);
     let hub = Arc::new(Hub::new(config.server_name, address, settings, state));
+    access.apply(&hub.accounts, hub.system_client());
     hub.events.attach(&hub);
     let count = config.workers.unwrap_or_else(|| {
         std::thread::available_parallelism().map_or(1, |cores| cores.get().min(MOST_WORKERS))

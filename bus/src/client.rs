@@ -3,6 +3,7 @@
 //! Lock order: `subs` before a sublist shard; `out` and `replies` are leaves. No two clients' locks
 //! are ever held together.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -112,7 +113,12 @@ pub(crate) struct Client {
 struct Subscriptions {
     table: HashTable<Arc<Subscription>>,
     closed: bool,
+    /// The shadows of those that reach into other accounts, by sid.
+    shadows: HashMap<Box<[u8]>, Vec<Shade>>,
 }
+
+/// A shadow of a subscription, and the account it is listed in.
+pub(crate) type Shade = (Arc<Account>, Arc<Subscription>);
 
 /// What became of a message for a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -473,6 +479,27 @@ impl Client {
         Enrolment::Added
     }
 
+    /// Puts one subscription in the place of another; `relist` is called while neither can be forgotten.
+    pub(crate) fn succeed(
+        &self,
+        seed: Seed,
+        old: &Arc<Subscription>,
+        new: &Arc<Subscription>,
+        relist: impl FnOnce(),
+    ) {
+        let mut subs = self.subs.lock();
+        let hash = seed.hash(old.sid());
+        if let Some(place) = subs.table.find_mut(hash, |known| Arc::ptr_eq(known, old)) {
+            *place = Arc::clone(new);
+            relist();
+        }
+    }
+
+    /// Whether any of its subscriptions reaches into another account.
+    pub(crate) fn casts_shadows(&self) -> bool {
+        !self.subs.lock().shadows.is_empty()
+    }
+
     pub(crate) fn subscription(&self, seed: Seed, sid: &[u8]) -> Option<Arc<Subscription>> {
         let subs = self.subs.lock();
         subs.table
@@ -486,10 +513,33 @@ impl Client {
         let hash = seed.hash(sub.sid());
         if let Ok(entry) = subs.table.find_entry(hash, |known| Arc::ptr_eq(known, sub)) {
             entry.remove();
+            if !subs.shadows.is_empty() {
+                let shadows = subs.shadows.remove(sub.sid());
+                drop(subs);
+                unlist(shadows.into_iter().flatten());
+                return;
+            }
         }
         if subs.table.is_empty() && subs.table.capacity() > 16 {
             subs.table = HashTable::new();
         }
+    }
+
+    /// Lists the shadows of a subscription, unless that has ended meanwhile; those it had go.
+    pub(crate) fn cast(&self, seed: Seed, sub: &Arc<Subscription>, shadows: Vec<Shade>) {
+        let hash = seed.hash(sub.sid());
+        let mut subs = self.subs.lock();
+        let same = |known: &Arc<Subscription>| Arc::ptr_eq(known, sub);
+        let lives = subs.table.find(hash, same).is_some();
+        let old = subs.shadows.remove(sub.sid());
+        if lives && !shadows.is_empty() {
+            for (account, shadow) in &shadows {
+                account.insert(shadow);
+            }
+            subs.shadows.insert(sub.sid().into(), shadows);
+        }
+        drop(subs);
+        unlist(old.into_iter().flatten());
     }
 
     /// All subscriptions, in no order.
@@ -505,7 +555,11 @@ impl Client {
     pub(crate) fn take_subscriptions(&self) -> Vec<Arc<Subscription>> {
         let mut subs = self.subs.lock();
         subs.closed = true;
-        std::mem::take(&mut subs.table).into_iter().collect()
+        let shadows = std::mem::take(&mut subs.shadows);
+        let table = std::mem::take(&mut subs.table);
+        drop(subs);
+        unlist(shadows.into_values().flatten());
+        table.into_iter().collect()
     }
 
     // --- answers to received requests ---
@@ -532,6 +586,12 @@ impl Client {
             .lock()
             .as_mut()
             .is_some_and(|replies| replies.answer(subject, Instant::now()))
+    }
+}
+
+fn unlist(shadows: impl Iterator<Item = Shade>) {
+    for (account, shadow) in shadows {
+        account.remove(&shadow);
     }
 }
 

@@ -1,5 +1,6 @@
 //! From a published message to the queues of its receivers, inside the publisher's turn.
 
+mod crossing;
 mod remote;
 
 use std::sync::Arc;
@@ -8,16 +9,20 @@ use std::sync::atomic::Ordering;
 use crate::account::Account;
 use crate::client::{Client, Delivery};
 use crate::hash::Dice;
+use crate::hub::Hub;
+use crate::mapping::{Mapped, Mappings};
 use crate::outbound::ChunkPool;
 use crate::parser::Publish;
 use crate::permissions::Permissions;
 use crate::sublist::{CacheStats, Group, MatchCache};
 use crate::subscription::{Special, Subscription};
 use crate::trace;
+use crossing::Crossings;
 
 /// What one worker works with. Each worker thread has one; nobody else touches it.
 #[derive(Debug)]
 pub(crate) struct Desk {
+    hub: Arc<Hub>,
     /// Where reads go. Connections share it, as only one is read at a time.
     pub(crate) inbox: Vec<u8>,
     pub(crate) pool: ChunkPool,
@@ -33,6 +38,9 @@ pub(crate) struct Desk {
     head: Head,
     /// Servers a message goes to, while it is being delivered.
     targets: remote::Targets,
+    /// The frame of a message under another name.
+    renamed: Head,
+    crossings: Crossings,
 }
 
 /// The parts of a frame that are the same for all receivers of a message.
@@ -51,8 +59,9 @@ impl Desk {
         vec![0; 64 << 10]
     }
 
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(hub: Arc<Hub>) -> Self {
         Desk {
+            hub,
             inbox: Self::inbox(),
             pool: ChunkPool::default(),
             plain: Vec::new(),
@@ -62,6 +71,8 @@ impl Desk {
             dice: Dice::random(),
             head: Head::default(),
             targets: remote::Targets::default(),
+            renamed: Head::default(),
+            crossings: Crossings::default(),
         }
     }
 
@@ -80,6 +91,8 @@ impl Desk {
             dice,
             head,
             targets,
+            renamed,
+            crossings,
             ..
         } = self;
         if caches.len() <= account.index {
@@ -98,18 +111,33 @@ impl Desk {
             pool,
             touched,
             congested,
+            renamed,
+            crossings,
         };
         let mut count = 0;
         for sub in found.plain() {
             count += usize::from(courier.deliver(sub));
         }
         if let Some(remote) = found.remote() {
-            return count + courier.deliver_in_cluster(found.groups(), remote, targets, dice);
+            count += courier.deliver_in_cluster(found.groups(), remote, targets, dice);
+        } else {
+            for group in found.groups() {
+                count += usize::from(courier.deliver_to_one(group, dice));
+            }
         }
-        for group in found.groups() {
-            count += usize::from(courier.deliver_to_one(group, dice));
+        if !self.crossings.waiting.is_empty() {
+            count += self.cross(account, from, message);
         }
         count
+    }
+
+    pub(crate) fn hub(&self) -> &Arc<Hub> {
+        &self.hub
+    }
+
+    /// What a subject is renamed to.
+    pub(crate) fn map(&mut self, mappings: &Mappings, subject: &[u8]) -> Mapped {
+        mappings.map(subject, &mut self.dice)
     }
 
     /// Queues a frame for a client and remembers to flush it.
@@ -131,7 +159,9 @@ impl Desk {
                 cache.sweep(&account.list);
                 left.push((account.index, cache.stats()));
             }
+            self.give_up(account);
         }
+        self.flush();
         self.pool.release();
         self.plain = Vec::new();
         left
@@ -156,6 +186,8 @@ struct Courier<'a> {
     pool: &'a mut ChunkPool,
     touched: &'a mut Vec<Arc<Client>>,
     congested: &'a mut Option<Arc<Client>>,
+    renamed: &'a mut Head,
+    crossings: &'a mut Crossings,
 }
 
 impl Courier<'_> {
@@ -178,7 +210,10 @@ impl Courier<'_> {
             if let Some(service) = &special.service {
                 return service.receive(self.account, self.from, self.message);
             }
-            if !self.is_allowed(special) {
+            if special.bridge.is_some() {
+                return self.bridge(sub, special);
+            }
+            if !self.is_allowed(special, self.message.subject) {
                 return false;
             }
         }
@@ -186,7 +221,15 @@ impl Courier<'_> {
             client.note_reply(reply);
         }
         let parts = |headers, sid| self.head.parts(self.message, headers, sid);
-        match client.deliver(sub, self.message.size(), parts, self.pool) {
+        let delivery = client.deliver(sub, self.message.size(), parts, self.pool);
+        self.settle(sub, self.account, delivery)
+    }
+
+    /// Whether it was delivered; what else follows from it.
+    #[inline]
+    fn settle(&mut self, sub: &Arc<Subscription>, account: &Account, delivery: Delivery) -> bool {
+        let client = &sub.client;
+        match delivery {
             Delivery::Refused => false,
             Delivery::Queued {
                 flush,
@@ -200,8 +243,8 @@ impl Courier<'_> {
                     self.touched.push(Arc::clone(client));
                 }
                 if last {
-                    self.account.remove(sub);
-                    client.forget(self.account.seed, sub);
+                    account.remove(sub);
+                    client.forget(account.seed, sub);
                 }
                 if congested {
                     *self.congested = Some(Arc::clone(client));
@@ -215,9 +258,9 @@ impl Courier<'_> {
 impl Courier<'_> {
     /// What is rare about a subscription may keep a message from it.
     #[inline(never)]
-    fn is_allowed(&self, special: &Special) -> bool {
+    fn is_allowed(&self, special: &Special, subject: &[u8]) -> bool {
         let denied = |permissions: &Permissions| {
-            permissions.denies_delivery(self.message.subject, special.queue.as_deref())
+            permissions.denies_delivery(subject, special.queue.as_deref())
         };
         !special
             .filter

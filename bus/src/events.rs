@@ -12,6 +12,7 @@ mod filter;
 mod request;
 mod service;
 mod statsz;
+mod user_info;
 
 use std::fmt;
 use std::sync::Arc;

@@ -254,6 +254,8 @@ impl Hub {
             self.connections.fetch_sub(1, Ordering::AcqRel);
             return false;
         }
+        // As many as like, until they say who they are.
+        client.account().connect(None);
         self.clients.lock().insert(client.id, Arc::clone(client));
         true
     }
@@ -297,6 +299,7 @@ impl Hub {
                 self.past.lock().add(&traffic);
                 account.past.lock().add(&traffic);
             }
+            account.disconnect();
         }
         if client.kind != Kind::Client {
             return;

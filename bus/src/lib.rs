@@ -18,6 +18,7 @@
 #![forbid(unsafe_code)]
 #![allow(dead_code, reason = "accounts, codecs and routes are being connected")]
 
+mod access;
 mod account;
 mod auth;
 mod broker;
@@ -28,11 +29,15 @@ pub mod conf;
 pub mod config;
 mod delivery;
 mod events;
+mod exchange;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
 mod hash;
+mod header;
 mod hub;
+mod jwt;
+mod mapping;
 mod monitor;
 pub mod options;
 mod outbound;
@@ -49,10 +54,14 @@ mod trace;
 mod wire;
 mod worker;
 
+pub use access::AccessError;
 pub use auth::AuthConfigError;
 pub use broker::{Broker, BuildError, Handle, Listeners, ReloadError, RunError, build, check};
 pub use config::Config;
+pub use exchange::ExchangeError;
 pub use hub::{Stats, Traffic};
+pub use jwt::{OperatorError, TokenError};
+pub use mapping::BadMapping;
 pub use permissions::BadRule;
 pub use protocol::VERSION;
 pub use sublist::SublistStats;

@@ -4,9 +4,11 @@
 //! protocols) it names in [`Options::ignored`]. What it does not have but somebody relies on is an
 //! error: starting without it would be worse than not starting.
 
+mod accounts;
 mod auth;
 mod cluster;
 mod log;
+mod operator;
 mod read;
 mod tls;
 mod websocket;
@@ -206,6 +208,21 @@ impl Options {
                 let (cluster, address) = cluster::read(field, &mut self.ignored)?;
                 (config.cluster, self.cluster) = (Some(cluster), address);
             }
+            "accounts" => config.accounts = accounts::read(field, &mut self.ignored)?,
+            "mappings" | "maps" => config.mappings = accounts::mappings(field)?,
+            "system_account" | "system" => config.system_account = Some(field.text()?),
+            "operator" | "operators" | "roots" | "root" => {
+                operator::operators(config.operator.get_or_insert_default(), field)?;
+            }
+            "trusted" | "trusted_keys" => {
+                config.operator.get_or_insert_default().trusted_keys = field.texts()?;
+            }
+            "resolver" | "account_resolver" | "accounts_resolver" => {
+                operator::resolver(config.operator.get_or_insert_default(), field)?;
+            }
+            "resolver_preload" => {
+                operator::preload(config.operator.get_or_insert_default(), field)?;
+            }
             "no_system_account" | "no_system" | "no_sys_acc" => {
                 config.no_system_account = field.boolean()?;
             }
@@ -314,22 +331,7 @@ const IGNORED: [&str; 22] = [
 ];
 
 /// Settings that somebody relies on and this broker cannot honour.
-const UNSUPPORTED: [&str; 14] = [
-    "proxy_protocol",
-    "proxies",
-    "resolver_tls",
-    "accounts",
-    "system_account",
-    "system",
-    "operator",
-    "operators",
-    "resolver",
-    "resolver_preload",
-    "trusted",
-    "trusted_keys",
-    "mappings",
-    "maps",
-];
+const UNSUPPORTED: [&str; 3] = ["proxy_protocol", "proxies", "resolver_tls"];
 
 /// What a slip of the pen may have meant.
 const KNOWN: [&str; 59] = [

@@ -64,11 +64,10 @@ impl Permissions {
     /// A rule is not a subject.
     pub(crate) fn compile(from: &config::Permissions) -> Result<Self, BadRule> {
         let mut publish = from.publish.as_ref().map(Rules::for_publish).transpose()?;
-        if publish.is_none() && from.allow_responses.is_some() {
-            publish = Some(Rules {
-                allow: Some(Vec::new()),
-                deny: Vec::new(),
-            });
+        if from.allow_responses.is_some() {
+            // Who may answer may do nothing else unless it says so.
+            let rules = publish.get_or_insert_default();
+            rules.allow.get_or_insert_default();
         }
         Ok(Permissions {
             publish,

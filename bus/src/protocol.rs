@@ -122,6 +122,8 @@ pub(crate) struct ConnectOptions {
     pub nkey: Option<String>,
     /// Credentials: the signed nonce.
     pub sig: Option<String>,
+    /// Credentials: the user's JWT.
+    pub jwt: Option<SecretString>,
 }
 
 impl Default for ConnectOptions {
@@ -141,6 +143,7 @@ impl Default for ConnectOptions {
             auth_token: None,
             nkey: None,
             sig: None,
+            jwt: None,
         }
     }
 }
@@ -162,6 +165,7 @@ struct ConnectChanges {
     auth_token: Option<SecretString>,
     nkey: Option<String>,
     sig: Option<String>,
+    jwt: Option<SecretString>,
 }
 
 impl ConnectOptions {
@@ -185,6 +189,7 @@ impl ConnectOptions {
         keep(&mut self.auth_token, said.auth_token);
         keep(&mut self.nkey, said.nkey);
         keep(&mut self.sig, said.sig);
+        keep(&mut self.jwt, said.jwt);
         Ok(())
     }
 
@@ -198,6 +203,15 @@ impl ConnectOptions {
         fill(&mut self.user, &cookies.user);
         fill(&mut self.pass, &cookies.pass);
         fill(&mut self.auth_token, &cookies.token);
+        fill(&mut self.jwt, &cookies.jwt);
+    }
+
+    /// Whether it says nothing of who it is.
+    pub(crate) fn is_anonymous(&self) -> bool {
+        self.user.is_none()
+            && self.auth_token.is_none()
+            && self.nkey.is_none()
+            && self.jwt.is_none()
     }
 
     /// Forgets the credentials once they have been checked.
@@ -205,6 +219,7 @@ impl ConnectOptions {
         self.pass = None;
         self.auth_token = None;
         self.sig = None;
+        self.jwt = None;
     }
 }
 

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::access::AccessError;
 use crate::auth::Users;
 use crate::broker::BuildError;
 use crate::config::{Config, Limits};
@@ -93,7 +94,7 @@ impl WebsocketDoor {
                 limits.max_payload + limits.max_control_line,
             )?),
             timeout: websocket.handshake_timeout,
-            users: Users::of_websocket(config)?,
+            users: Users::of_websocket(config).map_err(AccessError::from)?,
             auth_timeout: websocket.auth_timeout,
             advertise: websocket.advertise.clone(),
         }))

@@ -8,6 +8,7 @@ mod closing;
 mod command;
 mod end;
 mod opening;
+mod seat;
 
 use std::future::poll_fn;
 use std::io;
@@ -28,12 +29,11 @@ use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::net::tcp::OwnedReadHalf;
 use tokio::time::{Instant, Sleep};
 
-use crate::auth::Verdict;
+use crate::auth::{Doorway, Expiry, Verdict};
 use crate::client::{Client, Kind, signal};
 use crate::delivery::Desk;
 use crate::hub::Hub;
 use crate::parser::{Parser, Rules};
-use crate::permissions::OpenReplies;
 use crate::protocol::frame;
 use crate::settings::Settings;
 use crate::trace::{self, Who};
@@ -52,6 +52,8 @@ const DIRECT: usize = 32 << 10;
 #[derive(Debug)]
 pub(crate) struct Session {
     door: Door,
+    /// When its JWT ends.
+    expires: Option<(Instant, Expiry)>,
     hub: Arc<Hub>,
     desk: Arc<Mutex<Desk>>,
     client: Arc<Client>,
@@ -124,6 +126,7 @@ impl Session {
         client.set_misses(!limits.stall_producers);
         let mut talk = Talk::new(Arc::clone(&client), Arc::clone(&settings));
         if let Some(identity) = users.no_auth() {
+            talk.join(hub.accounts.get_or_create(&identity.account));
             talk.become_user(Arc::clone(identity));
         }
         let nonce = users.needs_nonce().then(|| {
@@ -131,8 +134,9 @@ impl Session {
             URL_SAFE_NO_PAD.encode(bytes)
         });
         let timer = Box::pin(tokio::time::sleep_until(auth_until.unwrap_or(next_ping)));
-        Ok(Session {
+        let mut session = Session {
             door,
+            expires: None,
             hub,
             desk,
             client,
@@ -147,7 +151,9 @@ impl Session {
             auth_until,
             uninformed: false,
             greeted: false,
-        })
+        };
+        session.apply_limits();
+        Ok(session)
     }
 
     /// Serves the client until it or we have had enough, whatever happens.
@@ -156,12 +162,14 @@ impl Session {
     /// is as large as the largest thing that may happen in it.
     pub(crate) async fn run(mut self: Box<Self>) {
         let (hub, client) = (Arc::clone(&self.hub), Arc::clone(&self.client));
+        let desk = Arc::clone(&self.desk);
         if AssertUnwindSafe(self.converse())
             .catch_unwind()
             .await
             .is_err()
         {
             // The defect is ours and the hook has reported it; the others go on.
+            desk.lock().recover();
             hub.leave(&client, &End::Defect);
             End::Defect.log(&client, "");
             client.out().close();
@@ -213,8 +221,10 @@ impl Session {
                         self.blocked = true;
                         self.arm_timer();
                     }
-                    if signals & signal::SETTINGS != 0 {
-                        self.apply_settings();
+                    if signals & signal::SETTINGS != 0
+                        && let Err(end) = self.apply_settings()
+                    {
+                        return end;
                     }
                     if signals & signal::FLUSH != 0 {
                         self.client.flush(&mut self.desk.lock().pool);
@@ -345,6 +355,11 @@ impl Session {
         }
         let settings = Arc::clone(&self.talk.settings);
         let users = settings.users_of(self.door);
+        let doorway = Doorway {
+            nonce: self.nonce.as_deref().unwrap_or_default(),
+            address: self.client.peer.ip(),
+            way: self.door.way(),
+        };
         let verdict = match self.client.handshake() {
             Some(handshake) if settings.maps_users(self.door) => {
                 users.check_certificate(handshake.peer.as_ref())
@@ -354,7 +369,7 @@ impl Session {
                 if let Some(greeting) = cookies {
                     options.fill_in(&greeting.cookies);
                 }
-                users.check(options, self.nonce.as_deref().unwrap_or_default())
+                users.check(options, &doorway)
             }
         };
         let identity = match verdict {
@@ -372,11 +387,10 @@ impl Session {
                 Some(checked.map_err(|_| End::AuthTimeout)?.ok_or(End::Refused)?)
             }
         };
+        self.take_seat(identity)?;
         self.auth_until = None;
-        if let Some(identity) = identity {
-            self.talk.become_user(identity);
-        }
         let options = &mut self.talk.options;
+        self.talk.anonymous = options.is_anonymous();
         options.forget_secrets();
         self.hub.joined(&self.client);
         self.parser.rules.connect_only = false;
@@ -401,25 +415,18 @@ impl Session {
         }
     }
 
-    /// The settings have been replaced.
-    fn apply_settings(&mut self) {
-        let settings = self.hub.settings();
-        let limits = &settings.limits;
-        self.parser.rules.max_control_line = limits.max_control_line;
-        self.parser.rules.max_payload = limits.max_payload;
-        self.client.set_max_pending(limits.max_pending);
-        self.client.set_misses(!limits.stall_producers);
-        self.next_ping = self.next_ping.min(Instant::now() + limits.ping_interval);
-        self.talk.settings = settings;
-        self.arm_timer();
-    }
-
     /// The timer has rung: somebody is late, or a ping is due.
     fn tick(&mut self) -> Result<(), End> {
         let now = Instant::now();
         let limits = self.talk.settings.limits.clone();
         if self.auth_until.is_some_and(|until| until <= now) {
             return Err(End::AuthTimeout);
+        }
+        if let Some((_, expiry)) = self.expires.filter(|(at, _)| *at <= now) {
+            return Err(match expiry {
+                Expiry::User => End::UserExpired,
+                Expiry::Account => End::AccountExpired,
+            });
         }
         if let Some(since) = self.client.stuck_since()
             && since.elapsed() >= limits.write_deadline
@@ -453,6 +460,9 @@ impl Session {
         let mut next = self
             .auth_until
             .map_or(self.next_ping, |until| until.min(self.next_ping));
+        if let Some((at, _)) = self.expires {
+            next = next.min(at);
+        }
         if let Some(since) = self.client.stuck_since() {
             let deadline = Instant::from_std(since) + self.talk.settings.limits.write_deadline;
             next = next.min(deadline.max(Instant::now() + Duration::from_millis(1)));
@@ -532,17 +542,5 @@ fn poll_direct(
             Poll::Pending
         }
         result => Poll::Ready(result),
-    }
-}
-
-impl Talk {
-    /// Takes on a user's rights.
-    fn become_user(&mut self, identity: Arc<crate::auth::Identity>) {
-        let answers = identity
-            .permissions
-            .as_ref()
-            .and_then(|granted| granted.responses);
-        self.client.track_replies(answers.map(OpenReplies::new));
-        self.set_identity(identity);
     }
 }

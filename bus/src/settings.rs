@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::access::Access;
 use crate::auth::Users;
 use crate::broker::BuildError;
 use crate::config::{Config, Limits};
@@ -24,19 +25,21 @@ pub(crate) struct Settings {
 // === impl Settings ===
 
 impl Settings {
-    /// Checks and compiles a configuration.
+    /// Checks and compiles a configuration; what it says of accounts is still to be applied.
     ///
     /// # Errors
     /// It makes no sense.
-    pub(crate) fn compile(config: &Config) -> Result<Self, BuildError> {
+    pub(crate) fn compile(config: &Config) -> Result<(Self, Access), BuildError> {
         check(&config.limits)?;
-        Ok(Settings {
+        let (users, access) = Access::compile(config)?;
+        let settings = Settings {
             limits: config.limits.clone(),
-            users: Users::compile(&config.authorization)?,
             security: Security::compile(config)?,
+            users,
             connect_urls: config.client_advertise.iter().cloned().collect(),
             config: config.clone(),
-        })
+        };
+        Ok((settings, access))
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use crate::account::Account;
 use crate::auth::Identity;
 use crate::client::{Client, Kind};
+use crate::exchange::{Responses, ServiceImport, Shadow};
 use crate::parser::Publish;
 use crate::sublist::Member;
 
@@ -39,6 +40,8 @@ pub(crate) struct Special {
     pub(crate) remote: Option<Remote>,
     /// Who takes its messages, when that is the server itself.
     pub(crate) service: Option<Arc<dyn Service>>,
+    /// Set when what it gets goes on to another account.
+    pub(crate) bridge: Option<Bridge>,
 }
 
 /// Those who listen at another server.
@@ -56,6 +59,17 @@ pub(crate) struct Remote {
 pub(crate) trait Service: Send + Sync + fmt::Debug {
     /// Whether it takes the message.
     fn receive(&self, account: &Arc<Account>, from: &Arc<Client>, message: &Publish<'_>) -> bool;
+}
+
+/// What becomes of a message for a subscription that leads into another account.
+#[derive(Debug)]
+pub(crate) enum Bridge {
+    /// It is for a client there, who knows it by another name perhaps.
+    Shadow(Shadow),
+    /// It is published there.
+    Service(Arc<ServiceImport>),
+    /// It answers what was asked from there.
+    Responses(Arc<Responses>),
 }
 
 /// Whether a subscription takes one more message.
@@ -85,12 +99,38 @@ impl Subscription {
         }
     }
 
+    /// The same subscription with other properties, as far along as this one. Called under the lock of
+    /// the client's queue.
+    pub(crate) fn successor(&self, special: Special) -> Self {
+        let next = Subscription::new(
+            Arc::clone(&self.client),
+            self.subject(),
+            self.sid(),
+            special,
+        );
+        let copy = Ordering::Relaxed;
+        next.delivered.store(self.delivered.load(copy), copy);
+        next.max.store(self.max.load(copy), copy);
+        next.gone.store(self.gone.swap(true, copy), copy);
+        next
+    }
+
     /// What the client calls it.
     #[inline]
     pub(crate) fn sid(&self) -> &[u8] {
         self.names
             .get(self.subject_len as usize..)
             .unwrap_or_default()
+    }
+
+    /// Whether it is the server's own, by which requests and answers leave the account. Other servers have
+    /// their own of the first kind, and are not to be told of it.
+    pub(crate) fn is_service_import(&self) -> bool {
+        let bridge = self
+            .special
+            .as_ref()
+            .and_then(|special| special.bridge.as_ref());
+        matches!(bridge, Some(Bridge::Service(_)))
     }
 
     /// Counts a delivery that is about to be queued.
@@ -172,5 +212,6 @@ impl Special {
             && self.filter.is_none()
             && self.remote.is_none()
             && self.service.is_none()
+            && self.bridge.is_none()
     }
 }

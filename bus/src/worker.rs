@@ -48,6 +48,16 @@ pub(crate) enum Door {
     Websocket,
 }
 
+impl Door {
+    /// What users' settings call those who come by it.
+    pub(crate) fn way(self) -> &'static str {
+        match self {
+            Door::Clients => "STANDARD",
+            Door::Websocket => "WEBSOCKET",
+        }
+    }
+}
+
 /// A connection that has just come in.
 #[derive(Debug)]
 pub(crate) struct Arrival {
@@ -70,7 +80,7 @@ impl Worker {
     /// # Errors
     /// The system gives no thread, or no means to wait for sockets.
     pub(crate) async fn start(index: usize, hub: Arc<Hub>) -> io::Result<Self> {
-        let desk = Arc::new(Mutex::new(Desk::new()));
+        let desk = Arc::new(Mutex::new(Desk::new(Arc::clone(&hub))));
         let stop = CancellationToken::new();
         let (to_starter, from_thread) = tokio::sync::oneshot::channel();
         let thread = {

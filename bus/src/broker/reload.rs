@@ -34,11 +34,13 @@ pub enum ReloadError {
 pub(super) fn apply(hub: &Hub, config: &Config) -> Result<(), ReloadError> {
     let old = hub.settings();
     refuse_fixed(&old.config, config)?;
-    let settings = Settings::compile(config)?;
+    let (settings, access) = Settings::compile(config)?;
     report(&old.config, config);
     let announce = old.connect_urls != settings.connect_urls
         || old.limits.max_payload != settings.limits.max_payload;
     let most = settings.limits.max_connections;
+    access.apply(&hub.accounts, hub.system_client());
+    hub.events.attach(hub);
     hub.replace_settings(settings);
     let closed = close_excess(hub, most);
     if closed > 0 {

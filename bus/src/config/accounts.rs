@@ -39,7 +39,7 @@ pub struct Account {
 pub struct AccountLimits {
     /// Connections of all its users together.
     pub max_connections: Option<u32>,
-    /// Subscriptions of all its clients together.
+    /// Subscriptions of any of its clients.
     pub max_subscriptions: Option<u32>,
     /// Largest message of any of its clients, in bytes.
     pub max_payload: Option<usize>,
@@ -202,7 +202,7 @@ pub enum Resolver {
     /// What was preloaded is all there is.
     #[default]
     Memory,
-    /// Files `<public key>.jwt` in a folder, which are read when needed.
+    /// Files `<public key>.jwt` in a folder, read at the start and at each reload.
     Directory(PathBuf),
 }
 

@@ -161,6 +161,8 @@ impl Desk {
             congested,
             dice,
             head,
+            renamed,
+            crossings,
             ..
         } = self;
         if caches.len() <= account.index {
@@ -182,6 +184,8 @@ impl Desk {
             pool,
             touched,
             congested,
+            renamed,
+            crossings,
         };
         let mut count = 0;
         for sub in found.plain() {
@@ -191,6 +195,9 @@ impl Desk {
             if let Some(group) = found.groups().iter().find(|group| *group.name == *name) {
                 count += usize::from(courier.deliver_to_one(group, dice));
             }
+        }
+        if !self.crossings.waiting.is_empty() {
+            count += self.cross(account, from, message);
         }
         count
     }

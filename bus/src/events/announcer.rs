@@ -76,9 +76,10 @@ pub(crate) fn announce(hub: &Arc<Hub>, what: &str) {
 impl Speaker {
     fn new(hub: Arc<Hub>) -> Self {
         let now = Instant::now();
+        let desk = Desk::new(Arc::clone(&hub));
         Speaker {
             hub,
-            desk: Desk::new(),
+            desk,
             changed: HashMap::new(),
             next_pulse: now + PULSE,
             next_heartbeat: now + HEARTBEAT,

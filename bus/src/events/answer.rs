@@ -72,14 +72,6 @@ struct Idz<'a> {
     id: &'a str,
 }
 
-/// The answer to `USER.INFO`.
-#[derive(Debug, Serialize)]
-struct UserInfo {
-    user: Arc<str>,
-    account: Arc<str>,
-    account_name: Arc<str>,
-}
-
 /// Which connection is meant.
 #[derive(Debug, Deserialize)]
 #[serde(default)]
@@ -268,17 +260,7 @@ fn who_am_i(hub: &Hub, request: &Request) -> Made {
         // Only the server it is connected to knows.
         return Ok(None);
     }
-    let about = request.from.about();
-    let known = about
-        .identity
-        .as_ref()
-        .map(|who| Arc::from(who.name.as_str()));
-    let info = UserInfo {
-        user: known.unwrap_or_else(|| Arc::from("")),
-        account: Arc::clone(&about.account.name),
-        account_name: Arc::clone(&about.account.name),
-    };
-    drop(about);
+    let info = super::user_info::describe(&request.from);
     data(hub, Ok(info))
 }
 

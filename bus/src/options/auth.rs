@@ -64,7 +64,16 @@ pub(super) fn user(map: &Map) -> Result<User, ConfError> {
             "permissions" | "permission" | "authorization" => {
                 user.permissions = Some(permissions(field)?);
             }
-            _ => field.unknown(&["nkey", "user", "password", "permissions"])?,
+            "allowed_connection_types" | "connection_types" | "clients" => {
+                user.connection_types = Some(field.texts()?);
+            }
+            _ => field.unknown(&[
+                "nkey",
+                "user",
+                "password",
+                "permissions",
+                "allowed_connection_types",
+            ])?,
         }
     }
     Ok(user)

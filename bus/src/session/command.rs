@@ -10,6 +10,7 @@ use crate::account::Account;
 use crate::auth::Identity;
 use crate::client::{Client, Enrolment};
 use crate::delivery::Desk;
+use crate::mapping::{Mapped, Mappings};
 use crate::parser::{Op, Publish};
 use crate::permissions::Permissions;
 use crate::protocol::{ConnectOptions, frame};
@@ -35,9 +36,17 @@ pub(super) enum Break {
 pub(super) struct Talk {
     pub(super) client: Arc<Client>,
     pub(super) settings: Arc<Settings>,
-    account: Arc<Account>,
+    pub(super) account: Arc<Account>,
     pub(super) options: ConnectOptions,
-    identity: Option<Arc<Identity>>,
+    pub(super) identity: Option<Arc<Identity>>,
+    /// Whether it said nothing of who it is.
+    pub(super) anonymous: bool,
+    /// What it publishes is renamed by these.
+    pub(super) mappings: Option<Arc<Mappings>>,
+    /// Whether its account imports streams.
+    pub(super) imports: bool,
+    /// Subscriptions it may have.
+    pub(super) max_subscriptions: Option<usize>,
     /// Whether the user may not publish everything.
     restricted: bool,
     verdicts: HashMap<Box<[u8]>, bool>,
@@ -70,6 +79,10 @@ impl Talk {
             settings,
             options: ConnectOptions::default(),
             identity: None,
+            anonymous: true,
+            mappings: None,
+            imports: false,
+            max_subscriptions: None,
             restricted: false,
             verdicts: HashMap::new(),
             pings_out: 0,
@@ -90,6 +103,13 @@ impl Talk {
             .is_some_and(Permissions::restricts_publish);
         self.client.about().identity = Some(Arc::clone(&identity));
         self.identity = Some(identity);
+        self.verdicts.clear();
+    }
+
+    pub(super) fn clear_identity(&mut self) {
+        self.restricted = false;
+        self.client.about().identity = None;
+        self.identity = None;
         self.verdicts.clear();
     }
 
@@ -177,14 +197,38 @@ impl Talk {
         if self.options.verbose {
             desk.send(&self.client, frame::OK);
         }
-        let receivers = desk.publish(&self.account, &self.client, message);
+        let receivers = if self.mappings.is_some() {
+            self.publish_renamed(desk, message)
+        } else {
+            desk.publish(&self.account, &self.client, message)
+        };
         if receivers == 0
-            && self.options.no_responders
             && let Some(reply) = message.reply
+            && self.options.no_responders
         {
             self.no_responders(desk, reply);
         }
         ON
+    }
+
+    /// Publishes under another name if the account's mappings say so; returns how many got it.
+    #[inline(never)]
+    fn publish_renamed(&self, desk: &mut Desk, message: &Publish<'_>) -> usize {
+        let mapped = match &self.mappings {
+            Some(mappings) => desk.map(mappings, message.subject),
+            None => Mapped::Same,
+        };
+        let subject = match &mapped {
+            Mapped::Same => message.subject,
+            Mapped::To(subject) => subject,
+            // Lost on purpose is as good as delivered.
+            Mapped::Lost => return 1,
+        };
+        let renamed = Publish {
+            subject,
+            ..*message
+        };
+        desk.publish(&self.account, &self.client, &renamed)
     }
 
     /// Whether the rules, or an open request, let it publish here.
@@ -241,8 +285,9 @@ impl Talk {
         sid: &[u8],
     ) -> Flow {
         self.resubscribed = true;
-        let limit = self.settings.limits.max_subscriptions;
-        if limit > 0 && self.client.subscription_count() >= limit {
+        if let Some(limit) = self.max_subscriptions
+            && self.client.subscription_count() >= limit
+        {
             desk.send(&self.client, b"-ERR 'maximum subscriptions exceeded'\r\n");
             return ON;
         }
@@ -281,14 +326,17 @@ impl Talk {
         let special = Special {
             queue: queue.map(Arc::from),
             filter,
-            remote: None,
-            service: None,
+            ..Special::default()
         };
         let sub = Subscription::new(Arc::clone(&self.client), subject, sid, special);
+        let sub = Arc::new(sub);
         let account = &self.account;
         let enrolled = self
             .client
-            .enrol(account.seed, &Arc::new(sub), |sub| account.insert(sub));
+            .enrol(account.seed, &sub, |sub| account.insert(sub));
+        if self.imports && enrolled == Enrolment::Added {
+            self.cast(&sub);
+        }
         if enrolled != Enrolment::Closed {
             self.confirm(desk);
         }
@@ -319,7 +367,7 @@ impl Talk {
         }
     }
 
-    fn refuse(&self, desk: &mut Desk, what: &str) {
+    pub(super) fn refuse(&self, desk: &mut Desk, what: &str) {
         tracing::debug!(
             client.id = self.client.id,
             client.user = self.identity_name(),

@@ -43,6 +43,14 @@ pub(crate) enum End {
     NoRespondersNeedsHeaders,
     #[error("wrong credentials")]
     Refused,
+    #[error("the time of the user's JWT is over")]
+    UserExpired,
+    #[error("the time of the account's JWT is over, or the account is gone")]
+    AccountExpired,
+    #[error("the user's JWT has been revoked")]
+    UserRevoked,
+    #[error("maximum connections of the account exceeded")]
+    TooManyAccountConnections,
     #[error("authentication timeout")]
     AuthTimeout,
     #[error("maximum connections exceeded")]
@@ -76,6 +84,10 @@ impl End {
             End::NoRespondersNeedsHeaders => "no responders requires headers support",
             End::Refused => "Authorization Violation",
             End::AuthTimeout => "Authentication Timeout",
+            End::UserExpired => "User Authentication Expired",
+            End::AccountExpired => "Account Authentication Expired",
+            End::UserRevoked => "User Authentication Revoked",
+            End::TooManyAccountConnections => "maximum account active connections exceeded",
             End::TooManyConnections => "maximum connections exceeded",
             End::Stale => "Stale Connection",
             End::TlsRequired | End::TlsTimeout => "Secure Connection - TLS Required",
@@ -121,7 +133,11 @@ impl End {
             End::NoRespondersNeedsHeaders => "No Responders Requires Headers",
             End::Refused => "Authentication Failure",
             End::AuthTimeout => "Authentication Timeout",
+            End::UserExpired => "Authentication Expired",
+            End::AccountExpired => "Authentication Expired",
+            End::UserRevoked => "Credentials Revoked",
             End::TooManyConnections => "Maximum Connections Exceeded",
+            End::TooManyAccountConnections => "Maximum Account Connections Exceeded",
             End::Stale => "Stale Connection",
             End::SlowConsumerPending => "Slow Consumer (Pending Bytes)",
             End::SlowConsumerDeadline => "Slow Consumer (Write Deadline)",
@@ -166,6 +182,7 @@ impl End {
                 tracing::info!(client.user = user, "{who} - Slow Consumer Detected: {self}");
             }
             End::TooManyConnections
+            | End::TooManyAccountConnections
             | End::Violation(_)
             | End::BadConnect(_)
             | End::BadProtocol

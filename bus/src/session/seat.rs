@@ -1,0 +1,206 @@
+//! Where a connection belongs: its user, its account and their limits, when it comes in and after a reload.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use crate::auth::{Identity, Standing};
+use crate::client::Shade;
+use crate::delivery::Desk;
+use crate::exchange::{Shadow, places};
+use crate::permissions::OpenReplies;
+use crate::sublist::Member as _;
+use crate::subscription::{Bridge, Special, Subscription};
+
+use super::command::Talk;
+use super::{End, Session};
+
+impl Session {
+    /// Makes the connection a user's; `None` where nobody needs to be one.
+    pub(super) fn take_seat(&mut self, identity: Option<Arc<Identity>>) -> Result<(), End> {
+        let accounts = &self.hub.accounts;
+        let account = match &identity {
+            Some(identity) => accounts.get_or_create(&identity.account),
+            None => Arc::clone(accounts.global()),
+        };
+        let max = account.exchange().limits.max_connections;
+        let old = self.client.account();
+        if Arc::ptr_eq(&old, &account) {
+            let most = max.and_then(|max| usize::try_from(max).ok());
+            if most.is_some_and(|most| account.connections() > most) {
+                return Err(End::TooManyAccountConnections);
+            }
+        } else {
+            if !account.connect(max) {
+                return Err(End::TooManyAccountConnections);
+            }
+            old.disconnect();
+            self.talk.join(account);
+        }
+        self.talk.become_somebody(identity);
+        self.apply_limits();
+        if self.talk.imports || self.client.casts_shadows() {
+            for sub in self.client.subscriptions() {
+                self.talk.cast(&sub);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the narrowest of the limits of server, account and user.
+    pub(super) fn apply_limits(&mut self) {
+        let limits = &self.talk.settings.limits;
+        let exchange = self.talk.account.exchange();
+        let identity = self.talk.identity.as_deref();
+        let own = identity.map(|who| who.limits).unwrap_or_default();
+        let payloads = [own.max_payload, exchange.limits.max_payload];
+        let subs = [own.max_subscriptions, exchange.limits.max_subscriptions];
+        let server = Some(limits.max_subscriptions).filter(|max| *max > 0);
+        self.parser.rules.max_control_line = limits.max_control_line;
+        self.parser.rules.max_payload = payloads
+            .into_iter()
+            .flatten()
+            .fold(limits.max_payload, usize::min);
+        self.talk.max_subscriptions = subs
+            .into_iter()
+            .flatten()
+            .filter_map(|max| usize::try_from(max).ok())
+            .chain(server)
+            .min();
+        self.talk.mappings.clone_from(&exchange.mappings);
+        self.talk.imports = !exchange.streams.is_empty();
+        self.expires = identity.and_then(|who| who.until);
+    }
+
+    /// The settings have been replaced: it may have to go, to change over, or to give up subscriptions.
+    pub(super) fn apply_settings(&mut self) -> Result<(), End> {
+        let settings = self.hub.settings();
+        self.client.set_max_pending(settings.limits.max_pending);
+        self.client.set_misses(!settings.limits.stall_producers);
+        self.next_ping = self
+            .next_ping
+            .min(Instant::now() + settings.limits.ping_interval);
+        self.talk.settings = Arc::clone(&settings);
+        // One that is still expected to say who it is does so under the new rules.
+        if self.auth_until.is_none() {
+            let identity = self.talk.identity.as_deref();
+            let users = settings.users_of(self.door);
+            match users.standing(identity, self.talk.anonymous) {
+                Standing::Same => self.take_seat(self.talk.identity.clone())?,
+                Standing::Now(identity) => self.take_seat(identity)?,
+                Standing::Gone => return Err(End::Refused),
+                Standing::Revoked => return Err(End::UserRevoked),
+                Standing::AccountOver => return Err(End::AccountExpired),
+            }
+            let mut desk = self.desk.lock();
+            self.talk.review_subscriptions(&mut desk);
+            desk.flush();
+        }
+        self.apply_limits();
+        self.arm_timer();
+        Ok(())
+    }
+}
+
+impl Talk {
+    /// Takes on a user's rights, or everybody's.
+    fn become_somebody(&mut self, identity: Option<Arc<Identity>>) {
+        match identity {
+            Some(identity) => self.become_user(identity),
+            None => {
+                self.client.track_replies(None);
+                self.clear_identity();
+            }
+        }
+    }
+
+    /// Takes on a user's rights.
+    pub(super) fn become_user(&mut self, identity: Arc<Identity>) {
+        let granted = identity.permissions.as_ref();
+        let answers = granted.and_then(|granted| granted.responses);
+        self.client.track_replies(answers.map(OpenReplies::new));
+        self.set_identity(identity);
+    }
+
+    /// Lists a subscription in the accounts it reaches into by imports.
+    pub(super) fn cast(&self, sub: &Arc<Subscription>) {
+        let exchange = self.account.exchange();
+        let special = sub.special.as_deref();
+        let shadows: Vec<Shade> = places(&exchange, sub.subject())
+            .map(|(import, subject)| {
+                let shadow = Shadow {
+                    of: Arc::clone(sub),
+                    account: Arc::clone(&self.account),
+                    import: Arc::clone(import),
+                };
+                let special = Special {
+                    queue: sub.queue().cloned(),
+                    filter: special.and_then(|special| special.filter.clone()),
+                    bridge: Some(Bridge::Shadow(shadow)),
+                    ..Special::default()
+                };
+                let client = Arc::clone(&self.client);
+                let sub = Subscription::new(client, &subject, sub.sid(), special);
+                (Arc::clone(&import.exporter), Arc::new(sub))
+            })
+            .collect();
+        self.client.cast(self.account.seed, sub, shadows);
+    }
+
+    /// Ends the subscriptions it may not have any more, and brings the others up to date.
+    fn review_subscriptions(&mut self, desk: &mut Desk) {
+        let imports = !self.account.exchange().streams.is_empty() || self.client.casts_shadows();
+        for sub in self.client.subscriptions() {
+            let queue = sub.queue().map(AsRef::as_ref);
+            let permissions = self
+                .identity
+                .as_ref()
+                .and_then(|who| who.permissions.as_ref());
+            if permissions.is_some_and(|granted| !granted.may_subscribe(sub.subject(), queue)) {
+                self.account.remove(&sub);
+                self.client.forget(self.account.seed, &sub);
+                let subject = String::from_utf8_lossy(sub.subject());
+                let sid = String::from_utf8_lossy(sub.sid());
+                self.refuse(
+                    desk,
+                    &format!("Subscription to \"{subject}\" (sid \"{sid}\")"),
+                );
+                continue;
+            }
+            let filtered =
+                permissions.is_some_and(|granted| granted.needs_filter(sub.subject(), queue));
+            let was_filtered = sub
+                .special
+                .as_ref()
+                .is_some_and(|special| special.filter.is_some());
+            let sub = if filtered || was_filtered {
+                self.replace_filter(&sub, filtered)
+            } else {
+                sub
+            };
+            if imports {
+                self.cast(&sub);
+            }
+        }
+    }
+
+    /// Has deliveries of a subscription checked against what its user is denied now.
+    fn replace_filter(&self, sub: &Arc<Subscription>, filtered: bool) -> Arc<Subscription> {
+        let special = Special {
+            queue: sub.queue().cloned(),
+            filter: self.identity.clone().filter(|_| filtered),
+            ..Special::default()
+        };
+        let next = {
+            // Deliveries count under this lock.
+            let _out = self.client.out();
+            Arc::new(sub.successor(special))
+        };
+        let account = &self.account;
+        self.client.succeed(account.seed, sub, &next, || {
+            account.insert(&next);
+            account.remove(sub);
+        });
+        next
+    }
+}
