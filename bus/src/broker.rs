@@ -14,7 +14,7 @@ use crate::access::AccessError;
 use crate::config::Config;
 use crate::events;
 use crate::hub::{Hub, Stats};
-use crate::monitor;
+use crate::monitor::{self, Scheme};
 use crate::settings::Settings;
 use crate::wire::{TlsConfigError, WebsocketConfigError};
 use crate::worker::{self, Door, Worker};
@@ -45,6 +45,7 @@ pub struct Broker {
     workers: Arc<Vec<Worker>>,
     clients: TcpListener,
     monitor: Option<TcpListener>,
+    monitor_https: Option<TcpListener>,
     websocket: Option<TcpListener>,
 }
 
@@ -131,9 +132,10 @@ pub async fn build(config: Config, listeners: impl Into<Listeners>) -> Result<Br
         (None, Some(websocket)) => Some(bind(websocket.listen)?),
         (_, None) => None,
     };
+    let monitor_https = config.monitor_https.map(bind).transpose()?;
     let address = clients.local_addr().map_err(BuildError::Socket)?;
-    let monitored = monitor.as_ref().and_then(|it| it.local_addr().ok());
-    let state = monitor::State::new(&config, monitored, None);
+    let at = |listener: &Option<TcpListener>| listener.as_ref()?.local_addr().ok();
+    let state = monitor::State::new(&config, at(&monitor), at(&monitor_https));
     let hub = Arc::new(Hub::new(config.server_name, address, settings, state));
     access.apply(&hub.accounts, hub.system_client());
     hub.events.attach(&hub);
@@ -156,6 +158,7 @@ pub async fn build(config: Config, listeners: impl Into<Listeners>) -> Result<Br
         workers: Arc::new(workers),
         clients,
         monitor,
+        monitor_https,
         websocket,
     })
 }
@@ -186,6 +189,13 @@ impl Broker {
     /// Where monitoring is served, if it is.
     pub fn monitor_address(&self) -> Option<SocketAddr> {
         self.monitor
+            .as_ref()
+            .and_then(|listener| listener.local_addr().ok())
+    }
+
+    /// Where monitoring is served over HTTPS, if it is.
+    pub fn monitor_https_address(&self) -> Option<SocketAddr> {
+        self.monitor_https
             .as_ref()
             .and_then(|listener| listener.local_addr().ok())
     }
@@ -225,6 +235,7 @@ impl Broker {
             workers,
             clients,
             monitor,
+            monitor_https,
             websocket,
         } = self;
         let stop = shutdown.child_token();
@@ -235,7 +246,13 @@ impl Broker {
             worker::spawn_accept(listener, Door::Websocket, &workers, &hub, doors.clone())
         });
         let result = {
-            let monitoring = monitor::serve(monitor, Arc::clone(&hub), stop.clone());
+            let monitoring = async {
+                tokio::try_join!(
+                    monitor::serve(monitor, Scheme::Http, Arc::clone(&hub), stop.clone()),
+                    monitor::serve(monitor_https, Scheme::Https, Arc::clone(&hub), stop.clone()),
+                )
+                .map(|_| ())
+            };
             hub.monitor.enter(monitor::Stage::Serving);
             let accepting = async {
                 match (accepting, websockets) {

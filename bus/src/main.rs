@@ -146,6 +146,9 @@ fn introduce(flags: &Flags, options: &Options, broker: &Broker) -> anyhow::Resul
     if let Some(monitor) = broker.monitor_address() {
         tracing::info!("Starting http monitor on {monitor}");
     }
+    if let Some(monitor) = broker.monitor_https_address() {
+        tracing::info!("Starting https monitor on {monitor}");
+    }
     tracing::info!(
         "Listening for client connections on {}",
         broker.client_address()?

@@ -28,5 +28,5 @@ pub(crate) use healthz::Healthz;
 pub(crate) use query::BadRequest;
 pub(crate) use report::Report;
 pub(crate) use sample::Sample;
-pub(crate) use server::serve;
+pub(crate) use server::{Scheme, serve};
 pub(crate) use state::{Stage, State};

@@ -105,7 +105,10 @@ impl Listing {
         };
         Ok(Listing {
             nats: list("nats", Some(broker.client_address()?)),
-            monitoring: list("http", broker.monitor_address()),
+            monitoring: match broker.monitor_https_address() {
+                https @ Some(_) => list("https", https),
+                None => list("http", broker.monitor_address()),
+            },
             cluster: Vec::new(),
             websocket: match broker.websocket_address() {
                 Some((address, secure)) => list(if secure { "wss" } else { "ws" }, Some(address)),

@@ -19,6 +19,8 @@ pub(crate) struct Security {
     /// With `tls`: they may also come in clear.
     pub(crate) allow_non_tls: bool,
     pub(crate) websocket: Option<WebsocketDoor>,
+    /// For monitoring over HTTPS.
+    pub(crate) monitor: Option<Acceptor>,
     /// How long a client may take to say who it is, once it can.
     auth_timeout: Duration,
 }
@@ -62,6 +64,12 @@ impl Security {
             tls,
             allow_non_tls: config.allow_non_tls,
             websocket: WebsocketDoor::compile(config)?,
+            monitor: config
+                .tls
+                .as_ref()
+                .filter(|_| config.monitor_https.is_some())
+                .map(|tls| Acceptor::new(tls, Listener::Monitors))
+                .transpose()?,
             auth_timeout,
         })
     }

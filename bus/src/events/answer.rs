@@ -89,13 +89,14 @@ impl ServerInfo {
     /// This server, about to say something.
     pub(crate) fn next(hub: &Hub) -> Self {
         let facts = &hub.monitor.facts;
+        let settings = hub.settings();
         ServerInfo {
             name: hub.name.clone(),
             host: hub.address.ip().to_string(),
             id: hub.id.clone(),
             cluster: facts.cluster.name.clone(),
             ver: protocol::VERSION,
-            tags: facts.tags.clone(),
+            tags: settings.config.server_tags.clone(),
             jetstream: false,
             flags: 0,
             seq: hub.events.next_number(),
@@ -150,7 +151,7 @@ pub(crate) fn answer(hub: &Hub, request: &Request) -> Option<Vec<u8>> {
         name: &hub.name,
         cluster: &facts.cluster.name,
         host: &hub.address.ip().to_string(),
-        tags: &facts.tags,
+        tags: &hub.settings().config.server_tags,
     };
     if !filter.matches(traits) {
         return None;

@@ -89,11 +89,9 @@ pub(crate) struct Connection {
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<Arc<str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    tls_version: Option<Arc<str>>,
+    tls_version: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tls_cipher_suite: Option<Arc<str>>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    tls_first: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     authorized_user: Option<Arc<str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -284,9 +282,8 @@ impl Connection {
             name: who.name.clone(),
             lang: who.lang.clone(),
             version: who.version.clone(),
-            tls_version: tls.map(|tls| Arc::clone(&tls.version)),
+            tls_version: tls.map(|tls| tls.version),
             tls_cipher_suite: tls.map(|tls| Arc::clone(&tls.cipher)),
-            tls_first: tls.is_some_and(|tls| tls.first),
             authorized_user: shown(&who.user),
             account: shown(&who.account),
             subscriptions_list: names,

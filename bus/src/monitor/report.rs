@@ -99,6 +99,8 @@ impl<'a> Report<'a> {
         let settings = hub.settings();
         let limits = &settings.limits;
         let facts = &hub.monitor.facts;
+        // What clients are told.
+        let info = hub.info(hub.system_client(), None);
         let stats = hub.stats();
         let totals = self.totals();
         let cores = process::cores();
@@ -115,11 +117,11 @@ impl<'a> Report<'a> {
             go: concat!("cupola-bus ", env!("CARGO_PKG_VERSION")),
             host: hub.address.ip().to_string(),
             port: hub.address.port(),
-            auth_required: settings.users.required(),
-            tls_required: facts.tls_required,
-            tls_verify: facts.tls_verify,
-            connect_urls: settings.connect_urls.clone(),
-            ws_connect_urls: Vec::new(),
+            auth_required: info.auth_required,
+            tls_required: info.tls_required,
+            tls_verify: info.tls_verify,
+            connect_urls: info.connect_urls,
+            ws_connect_urls: info.ws_connect_urls,
             max_connections: limits.max_connections,
             max_subscriptions: limits.max_subscriptions,
             ping_interval: human::nanos(limits.ping_interval),
@@ -136,7 +138,7 @@ impl<'a> Report<'a> {
             gateway: Nothing {},
             leaf: Nothing {},
             mqtt: Nothing {},
-            websocket: facts.websocket.clone(),
+            websocket: facts.websocket(hub.websocket_address.get()),
             jetstream: Nothing {},
             tls_timeout: facts.tls_timeout,
             write_deadline: human::nanos(limits.write_deadline),
@@ -159,7 +161,7 @@ impl<'a> Report<'a> {
             subscriptions: stats.subscriptions.len,
             http_req_stats: hub.monitor.requests(),
             config_load_time: human::time(hub.monitor.loaded()),
-            tags: facts.tags.clone(),
+            tags: settings.config.server_tags.clone(),
             system_account: hub.accounts.system().map(|it| it.name.to_string()),
             slow_consumer_stats: clients(stats.slow_consumers),
             stale_connection_stats: clients(hub.stale_connections()),

@@ -52,10 +52,10 @@ pub(crate) struct Who {
 /// How a connection is encrypted.
 #[derive(Clone, Debug)]
 pub(crate) struct Tls {
-    pub(crate) version: Arc<str>,
+    /// `1.2` or `1.3`.
+    pub(crate) version: &'static str,
+    /// Name of the cipher suite, as Go writes it.
     pub(crate) cipher: Arc<str>,
-    /// The handshake came before INFO.
-    pub(crate) first: bool,
 }
 
 /// One subscription.
@@ -106,9 +106,17 @@ impl Sample {
             let out = client.out();
             (out.pending, out.active())
         };
+        let handshake = client.handshake();
+        let tls = handshake.and_then(|it| it.tls.as_ref()).map(|tls| Tls {
+            version: tls.version,
+            cipher: tls.cipher_suite.as_str().into(),
+        });
         Sample {
             cid: client.id,
-            transport: "nats",
+            transport: match handshake.and_then(|it| it.websocket.as_ref()) {
+                Some(_) => "websocket",
+                None => "nats",
+            },
             peer: client.peer,
             start: client.started,
             last: delivered.max(client.active.get()).max(client.started),
@@ -118,7 +126,7 @@ impl Sample {
             traffic: Traffic::of(client),
             subscriptions: client.subscription_count(),
             who,
-            tls: None,
+            tls,
             kept: Box::default(),
         }
     }

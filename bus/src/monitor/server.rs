@@ -13,7 +13,11 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -63,9 +67,22 @@ enum Failure {
     Json(#[from] serde_json::Error),
 }
 
+/// How monitors come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    /// In clear.
+    Http,
+    /// Over TLS, with the certificates that clients see.
+    Https,
+}
+
 /// Serves until `stop`; without a listener it only waits for it.
+///
+/// # Errors
+/// The listener cannot be used.
 pub(crate) async fn serve(
     listener: Option<TcpListener>,
+    scheme: Scheme,
     hub: Arc<Hub>,
     stop: CancellationToken,
 ) -> io::Result<()> {
@@ -97,20 +114,59 @@ pub(crate) async fn serve(
         let (hub, answers, stop) = (Arc::clone(&hub), Arc::clone(&answers), stop.clone());
         tasks.spawn(async move {
             let _place = place;
-            let service = service_fn(move |request| {
-                let (hub, answers) = (Arc::clone(&hub), Arc::clone(&answers));
-                async move { Ok::<_, Infallible>(respond(hub, &answers, request).await) }
-            });
-            let connection = hyper::server::conn::http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEAD)
-                .serve_connection(TokioIo::new(socket), service);
+            let conversation = async {
+                match scheme {
+                    Scheme::Http => converse(socket, hub, answers).await,
+                    Scheme::Https => {
+                        // Looked up for each, so that a reload replaces the certificates.
+                        if let Some(socket) = secure(socket, &hub).await {
+                            converse(socket, hub, answers).await;
+                        }
+                    }
+                }
+            };
             tokio::select! {
                 () = stop.cancelled() => {}
-                _ = tokio::time::timeout(LIFE, connection) => {}
+                _ = tokio::time::timeout(LIFE, conversation) => {}
             }
         });
     }
+}
+
+/// The handshake with a monitor.
+async fn secure(socket: TcpStream, hub: &Hub) -> Option<TlsStream<TcpStream>> {
+    let (config, timeout) = {
+        let settings = hub.settings();
+        let acceptor = settings.security.monitor.as_ref()?;
+        (acceptor.config(), acceptor.timeout)
+    };
+    let handshake = TlsAcceptor::from(config).accept(socket);
+    match tokio::time::timeout(timeout, handshake).await {
+        Ok(Ok(socket)) => Some(socket),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "TLS handshake of a monitoring connection");
+            None
+        }
+        Err(_) => None,
+    }
+}
+
+/// Answers the requests of one connection.
+async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
+    socket: S,
+    hub: Arc<Hub>,
+    answers: Arc<Semaphore>,
+) {
+    let service = service_fn(move |request| {
+        let (hub, answers) = (Arc::clone(&hub), Arc::clone(&answers));
+        async move { Ok::<_, Infallible>(respond(hub, &answers, request).await) }
+    });
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .serve_connection(TokioIo::new(socket), service);
+    // Monitors that hang up are no news.
+    let _ = connection.await;
 }
 
 /// Answers one request, whatever its method: as with nats-server, all read.

@@ -38,9 +38,6 @@ pub(crate) struct Facts {
     pub(crate) https: Option<SocketAddr>,
     /// What paths begin with: empty, or `/` and something.
     pub(crate) base_path: String,
-    pub(crate) tags: Vec<String>,
-    pub(crate) tls_required: bool,
-    pub(crate) tls_verify: bool,
     /// Seconds.
     pub(crate) tls_timeout: f64,
     pub(crate) cluster: ClusterOptions,
@@ -185,13 +182,21 @@ impl Facts {
             http,
             https,
             base_path: base_path(&config.monitor_base_path),
-            tags: config.server_tags.clone(),
-            tls_required: tls.is_some() && !config.allow_non_tls,
-            tls_verify: tls.is_some_and(verifies),
             tls_timeout: tls.map_or(2.0, |tls| tls.timeout.as_secs_f64()),
             cluster: cluster.unwrap_or_default(),
             websocket: websocket.unwrap_or_default(),
         }
+    }
+}
+
+impl Facts {
+    /// The websocket listener with the port it has got.
+    pub(super) fn websocket(&self, address: Option<&SocketAddr>) -> WebsocketOptions {
+        let mut websocket = self.websocket.clone();
+        if let Some(address) = address {
+            websocket.port = address.port();
+        }
+        websocket
     }
 }
 

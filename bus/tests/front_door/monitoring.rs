@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::support::{PATIENCE, Raw, TestBroker, broker, eventually};
@@ -23,7 +23,15 @@ impl Answer {
 }
 
 async fn ask(address: SocketAddr, method: &str, path: &str) -> Answer {
-    let mut socket = TcpStream::connect(address).await.unwrap();
+    let socket = TcpStream::connect(address).await.unwrap();
+    ask_over(socket, method, path).await
+}
+
+async fn ask_over<S: AsyncRead + AsyncWrite + Unpin>(
+    mut socket: S,
+    method: &str,
+    path: &str,
+) -> Answer {
     let request = format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
     socket.write_all(request.as_bytes()).await.unwrap();
     let mut text = String::new();
@@ -462,4 +470,47 @@ async fn a_crowd_does_not_make_an_answer_long() {
         (&all["num_connections"], &all["limit"]),
         (&json!(300), &json!(65_536))
     );
+}
+
+#[tokio::test]
+async fn the_same_is_served_over_tls() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let (cert, key) = (
+        folder.path().join("cert.pem"),
+        folder.path().join("key.pem"),
+    );
+    std::fs::write(&cert, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let broker = broker(json!({
+        "monitor_https": "127.0.0.1:0",
+        // Clients must show certificates; monitors need not.
+        "tls": { "cert_file": cert, "key_file": key, "ca_file": cert, "verify": true },
+    }))
+    .await;
+    let mut roots = tokio_rustls::rustls::RootCertStore::empty();
+    roots.add(made.cert.der().clone()).unwrap();
+    let config = tokio_rustls::rustls::ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
+    let address = broker.monitor_https.unwrap();
+    let socket = TcpStream::connect(address).await.unwrap();
+    let name = "localhost".try_into().unwrap();
+    let socket = connector.connect(name, socket).await.unwrap();
+    let varz = ask_over(socket, "GET", "/varz").await.json();
+    assert_eq!(varz["https_port"], address.port());
+    assert_eq!(
+        (&varz["http_port"], &varz["tls_verify"]),
+        (&json!(0), &json!(true))
+    );
+    // One who says nothing of TLS is hung up on.
+    let mut plain = TcpStream::connect(address).await.unwrap();
+    plain
+        .write_all(b"GET /varz HTTP/1.1\r\n\r\n")
+        .await
+        .unwrap();
+    let mut heard = Vec::new();
+    let _ = plain.read_to_end(&mut heard).await;
+    assert!(!heard.starts_with(b"HTTP"));
 }

@@ -19,6 +19,7 @@ pub(crate) const MODERN: &str =
 pub(crate) struct TestBroker {
     pub(crate) address: SocketAddr,
     pub(crate) monitor: Option<SocketAddr>,
+    pub(crate) monitor_https: Option<SocketAddr>,
     pub(crate) handle: Handle,
     pub(crate) running: tokio::task::JoinHandle<Result<(), cupola_bus::RunError>>,
     pub(crate) shutdown: CancellationToken,
@@ -37,6 +38,7 @@ pub(crate) async fn broker(config: serde_json::Value) -> TestBroker {
     TestBroker {
         address: broker.client_address().unwrap(),
         monitor: broker.monitor_address(),
+        monitor_https: broker.monitor_https_address(),
         handle: broker.handle(),
         running: tokio::spawn(broker.run(shutdown.clone())),
         shutdown: shutdown.clone(),

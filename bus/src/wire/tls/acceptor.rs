@@ -36,6 +36,8 @@ pub(crate) enum Listener {
     Clients,
     /// Other servers, who always do: each is as powerful as we are.
     Routes,
+    /// Monitors, who never do: they only read.
+    Monitors,
 }
 
 /// Handshakes begun in the second that `since` began.
@@ -60,16 +62,19 @@ impl Acceptor {
         let provider = Arc::new(names::provider(tls)?);
         let chosen = certificates(tls, &provider)?;
         let maps_users = tls.verify_and_map && listener == Listener::Clients;
-        let verifies = tls.verify
-            || tls.verify_and_map
-            || tls.verify_cert_and_check_known_urls
-            || listener == Listener::Routes;
+        let verifies = match listener {
+            Listener::Clients => {
+                tls.verify || tls.verify_and_map || tls.verify_cert_and_check_known_urls
+            }
+            Listener::Routes => true,
+            Listener::Monitors => false,
+        };
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(names::versions(tls))
             .map_err(TlsConfigError::Combination)?;
         let builder = if verifies {
             builder.with_client_cert_verifier(trust::of_clients(tls, &provider)?)
-        } else if tls.pinned_certs.is_empty() {
+        } else if tls.pinned_certs.is_empty() || listener == Listener::Monitors {
             builder.with_no_client_auth()
         } else {
             return Err(TlsConfigError::PinsWithoutVerify);
@@ -90,6 +95,11 @@ impl Acceptor {
                 begun: Mutex::new((Instant::now(), 0)),
             }),
         })
+    }
+
+    /// What it is made of, for a connection that is no [`TlsCodec`].
+    pub(crate) fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.config)
     }
 
     /// The codec of a new connection.
