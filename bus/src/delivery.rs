@@ -19,6 +19,13 @@ use crate::subscription::{Special, Subscription};
 use crate::trace;
 use crossing::Crossings;
 
+/// Size of the buffer for reads.
+const INBOX: usize = 256 << 10;
+/// Messages and deliveries after which what is queued is not kept back any longer.
+const PATIENT_EFFORT: usize = 64;
+/// Turns after which it is not either.
+const PATIENT_TURNS: usize = 32;
+
 /// What one worker works with. Each worker thread has one; nobody else touches it.
 #[derive(Debug)]
 pub(crate) struct Desk {
@@ -30,8 +37,10 @@ pub(crate) struct Desk {
     pub(crate) plain: Vec<u8>,
     /// One for each account that has been published in, by its index.
     caches: Vec<MatchCache<Subscription>>,
-    /// Clients this turn has queued something for, to be flushed at its end.
+    /// Clients for which something was queued and not flushed yet.
     pub(crate) touched: Vec<Arc<Client>>,
+    /// What has been done since the last flush: turns, and messages and deliveries in them.
+    kept_back: (usize, usize),
     /// A receiver that cannot keep up, met in this turn.
     pub(crate) congested: Option<Arc<Client>>,
     dice: Dice,
@@ -56,7 +65,7 @@ struct Head {
 impl Desk {
     /// A buffer for reads.
     pub(crate) fn inbox() -> Vec<u8> {
-        vec![0; 64 << 10]
+        vec![0; INBOX]
     }
 
     pub(crate) fn new(hub: Arc<Hub>) -> Self {
@@ -67,6 +76,7 @@ impl Desk {
             plain: Vec::new(),
             caches: Vec::new(),
             touched: Vec::new(),
+            kept_back: (0, 0),
             congested: None,
             dice: Dice::random(),
             head: Head::default(),
@@ -167,8 +177,24 @@ impl Desk {
         left
     }
 
-    /// Ends a turn: everything queued in it goes to the sockets.
+    /// Ends a turn with `effort` messages and deliveries. When that was little, what is queued waits for the
+    /// other connections that are ready as well, so that many small turns make one write per receiver; the
+    /// worker flushes before it goes to sleep.
+    pub(crate) fn end_turn(&mut self, effort: usize) {
+        if self.touched.is_empty() {
+            return;
+        }
+        let (turns, efforts) = &mut self.kept_back;
+        *turns += 1;
+        *efforts += effort;
+        if *turns >= PATIENT_TURNS || *efforts >= PATIENT_EFFORT {
+            self.flush();
+        }
+    }
+
+    /// Everything queued goes to the sockets.
     pub(crate) fn flush(&mut self) {
+        self.kept_back = (0, 0);
         let Desk { touched, pool, .. } = self;
         for client in touched.drain(..) {
             client.flush(pool);

@@ -45,6 +45,9 @@ pub(crate) use end::End;
 /// A publisher waits at most this often, this long, per turn for a receiver that cannot keep up.
 const STALLS: usize = 5;
 const STALL: Duration = Duration::from_millis(2);
+/// How much is read at once from one whose bytes make much work, so that the others of its worker do not
+/// wait long; from anybody else the whole inbox.
+const SHORT_READ: usize = 64 << 10;
 /// Payloads that lack more than this are read into their own buffer rather than through the inbox.
 const DIRECT: usize = 32 << 10;
 
@@ -179,10 +182,13 @@ impl Session {
     async fn converse(&mut self) {
         let end = if self.hub.admit(&self.client) {
             tracing::debug!("{} - Client connection created", Who(&self.client));
-            match self.open().await {
+            let end = match self.open().await {
                 Ok(()) => self.serve().await,
                 Err(end) => end,
-            }
+            };
+            // What it has said goes out before it is gone.
+            self.desk.lock().flush();
+            end
         } else {
             if self.speaks_in_clear() {
                 self.greet();
@@ -292,7 +298,11 @@ impl Session {
             // A turn that panicked took it along.
             inbox = Desk::inbox();
         }
-        let mut buffer = ReadBuf::new(&mut inbox);
+        let room = match inbox.len() {
+            len if talk.was_laborious() => len.min(SHORT_READ),
+            len => len,
+        };
+        let mut buffer = ReadBuf::new(&mut inbox[..room]);
         let polled = Pin::new(read).poll_read(cx, &mut buffer);
         let count = buffer.filled().len();
         let turn = match polled {
@@ -306,7 +316,7 @@ impl Session {
                     handle(parser, talk, &mut desk, &inbox[..count])
                 };
                 Poll::Ready(match turn {
-                    Turn::Done if count == inbox.len() => Turn::Full,
+                    Turn::Done if count == room => Turn::Full,
                     turn => turn,
                 })
             }
@@ -497,7 +507,7 @@ fn handle(parser: &mut Parser, talk: &mut Talk, desk: &mut Desk, input: &[u8]) -
         talk.handle(desk, op)
     });
     talk.publish_counts();
-    desk.flush();
+    desk.end_turn(talk.end_turn(input.len()));
     match fed {
         Ok(None) => Turn::Done,
         Ok(Some(Break::Connect(json))) => Turn::Connect(json),

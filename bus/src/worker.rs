@@ -85,12 +85,15 @@ impl Worker {
         let (to_starter, from_thread) = tokio::sync::oneshot::channel();
         let thread = {
             let (desk, stop) = (Arc::clone(&desk), stop.clone());
+            let kept_back = Arc::clone(&desk);
             thread::Builder::new()
                 .name(format!("bus-{index}"))
                 .spawn(move || {
                     let built = Builder::new_current_thread()
                         .enable_all()
                         .event_interval(EVENT_INTERVAL)
+                        // Nothing is ready any more: what turns have kept back goes out.
+                        .on_thread_park(move || kept_back.lock().flush())
                         .build();
                     match built {
                         Ok(runtime) => {

@@ -23,6 +23,9 @@ use super::End;
 /// Subjects whose publish verdict is remembered per connection; all are forgotten when it is full.
 const VERDICTS: usize = 256;
 
+/// Bytes for each message or delivery, below which they make much work: one for 128 bytes read.
+const LABORIOUS: usize = 128;
+
 /// What interrupts a turn.
 #[derive(Debug)]
 pub(super) enum Break {
@@ -56,6 +59,10 @@ pub(super) struct Talk {
     active: bool,
     in_messages: u64,
     in_bytes: u64,
+    /// Messages and deliveries of this turn.
+    effort: usize,
+    /// Whether the turn before had many for its bytes.
+    laborious: bool,
     /// Whether it has subscribed or unsubscribed in this turn.
     resubscribed: bool,
     /// When the first ping was sent that is not answered.
@@ -89,6 +96,8 @@ impl Talk {
             active: false,
             in_messages: 0,
             in_bytes: 0,
+            effort: 0,
+            laborious: false,
             resubscribed: false,
             pinged_at: None,
             coded: false,
@@ -141,6 +150,20 @@ impl Talk {
     /// Whether the client has said anything since this was last asked.
     pub(super) fn was_active(&mut self) -> bool {
         std::mem::take(&mut self.active)
+    }
+
+    /// Messages and deliveries of the turn that ends, in which `read` bytes came.
+    pub(super) fn end_turn(&mut self, read: usize) -> usize {
+        let effort = std::mem::take(&mut self.effort);
+        self.laborious = effort * LABORIOUS > read;
+        effort
+    }
+
+    /// Whether a read of usual length made so much work that a longer one would keep others waiting. What a
+    /// codec makes of a read nobody knows.
+    #[inline]
+    pub(super) fn was_laborious(&self) -> bool {
+        self.coded || self.laborious
     }
 
     /// Makes the numbers of this turn visible to others.
@@ -202,6 +225,7 @@ impl Talk {
         } else {
             desk.publish(&self.account, &self.client, message)
         };
+        self.effort += 1 + receivers;
         if receivers == 0
             && let Some(reply) = message.reply
             && self.options.no_responders
