@@ -16,7 +16,7 @@ use parking_lot::{Mutex, MutexGuard};
 use crate::account::Account;
 use crate::auth::Identity;
 use crate::clock::Noted;
-use crate::hash::Seed;
+use crate::hash::{Seed, equal};
 use crate::outbound::{ChunkPool, Outbound, Written};
 use crate::permissions::OpenReplies;
 use crate::session::End;
@@ -468,7 +468,7 @@ impl Client {
         }
         if subs
             .table
-            .find(hash, |known| known.sid() == sub.sid())
+            .find(hash, |known| equal(known.sid(), sub.sid()))
             .is_some()
         {
             return Enrolment::Known;
@@ -503,7 +503,7 @@ impl Client {
     pub(crate) fn subscription(&self, seed: Seed, sid: &[u8]) -> Option<Arc<Subscription>> {
         let subs = self.subs.lock();
         subs.table
-            .find(seed.hash(sid), |known| known.sid() == sid)
+            .find(seed.hash(sid), |known| equal(known.sid(), sid))
             .cloned()
     }
 

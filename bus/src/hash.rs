@@ -84,6 +84,13 @@ pub(crate) fn equal(a: &[u8], b: &[u8]) -> bool {
     }
     match len {
         8..=16 => first(a) == first(b) && last(a) == last(b),
+        17..=32 => {
+            let (a_end, b_end) = (&a[len - 16..], &b[len - 16..]);
+            first(a) == first(b)
+                && first(&a[8..]) == first(&b[8..])
+                && first(a_end) == first(b_end)
+                && last(a) == last(b)
+        }
         4..8 => halves(a) == halves(b),
         _ => a == b,
     }

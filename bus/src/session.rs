@@ -504,7 +504,7 @@ fn handle(parser: &mut Parser, talk: &mut Talk, desk: &mut Desk, input: &[u8]) -
         if traced {
             trace::incoming(&talk.client, &op, talk.settings.limits.max_traced);
         }
-        talk.handle(desk, op)
+        talk.handle(desk, &op)
     });
     talk.publish_counts();
     desk.end_turn(talk.end_turn(input.len()));

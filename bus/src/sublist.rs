@@ -26,7 +26,7 @@ use matches::Removal;
 pub use matches::{Group, Lists, Matches, Member, Remote};
 use trie::{Frontier, Trie};
 
-use crate::hash::Seed;
+use crate::hash::{Seed, equal};
 use crate::subject;
 
 const LITERAL_SHARDS: usize = 256;
@@ -149,7 +149,7 @@ impl<T: Member> Sublist<T> {
             let hash = self.seed.hash(subject);
             let shard = &self.literals[literal_index(hash)];
             let mut table = shard.table.write();
-            match table.find_mut(hash, |entry| entry.subject() == subject) {
+            match table.find_mut(hash, |entry| equal(entry.subject(), subject)) {
                 Some(entry) => entry.insert(member),
                 None => {
                     let seed = self.seed;
@@ -190,7 +190,7 @@ impl<T: Member> Sublist<T> {
         let hash = self.seed.hash(subject);
         let shard = &self.literals[literal_index(hash)];
         let mut table = shard.table.write();
-        let Ok(mut entry) = table.find_entry(hash, |entry| entry.subject() == subject) else {
+        let Ok(mut entry) = table.find_entry(hash, |entry| equal(entry.subject(), subject)) else {
             return false;
         };
         match entry.get_mut().remove(member) {
@@ -226,7 +226,7 @@ impl<T: Member> Sublist<T> {
         let mut found: Option<Matches<T>> = {
             let table = self.literals[literal_index(hash)].table.read();
             table
-                .find(hash, |entry| entry.subject() == subject)
+                .find(hash, |entry| equal(entry.subject(), subject))
                 .cloned()
         };
         let rooted = &self.rooted[self.rooted_index(subject)];

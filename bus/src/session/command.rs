@@ -178,10 +178,11 @@ impl Talk {
         self.client.in_bytes.store(self.in_bytes, Ordering::Relaxed);
     }
 
+    /// By reference, as a copy of what the parser has just written would have to wait for it.
     #[inline]
-    pub(super) fn handle(&mut self, desk: &mut Desk, op: Op<'_>) -> Flow {
-        match op {
-            Op::Publish(message) => self.publish(desk, &message),
+    pub(super) fn handle(&mut self, desk: &mut Desk, op: &Op<'_>) -> Flow {
+        match *op {
+            Op::Publish(ref message) => self.publish(desk, message),
             Op::Subscribe {
                 subject,
                 queue,
