@@ -332,6 +332,11 @@ impl Handle {
         self.hub.lame_duck.cancel();
     }
 
+    /// Whether it has been told to leave.
+    pub fn is_leaving(&self) -> bool {
+        self.hub.lame_duck.is_cancelled()
+    }
+
     /// Puts another configuration into force. Connections whose user is no longer known are closed, the
     /// others go on under the new rules.
     ///

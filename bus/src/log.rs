@@ -199,7 +199,8 @@ impl<'a> MakeWriter<'a> for Output {
 
 impl io::Write for Line<'_> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.output.0.lock().write(self.level, line)?;
+        // A full disk or a closed pipe is no reason to stop serving, and there is nobody to tell.
+        let _ = self.output.0.lock().write(self.level, line);
         Ok(line.len())
     }
 

@@ -91,7 +91,6 @@ async fn serve(flags: Flags, options: Options, log: Log) -> anyhow::Result<ExitC
     let mut reloader = Reloader::new(flags, options, log, files, handle.clone());
     let running = broker.run(shutdown.clone());
     tokio::pin!(running);
-    let mut leaving = false;
     // One that waits stands for all that follow.
     let (reload, mut reload_asked) = tokio::sync::mpsc::channel(1);
     handle.on_reload_request(reload);
@@ -107,17 +106,14 @@ async fn serve(flags: Flags, options: Options, log: Log) -> anyhow::Result<ExitC
         };
         match wish {
             // Whoever said that it should leave in an orderly way shall have it.
-            Wish::Terminate if leaving => {}
+            Wish::Terminate if handle.is_leaving() => {}
             Wish::End | Wish::Terminate => {
                 if !shutdown.is_cancelled() {
                     tracing::info!("Initiating Shutdown...");
                 }
                 shutdown.cancel();
             }
-            Wish::LameDuck => {
-                leaving = true;
-                handle.lame_duck();
-            }
+            Wish::LameDuck => handle.lame_duck(),
             Wish::Reopen => reloader.reopen_log(),
             Wish::Reload => reloader.reload(),
         }

@@ -93,12 +93,7 @@ impl Reloader {
             anyhow::bail!("can only reload config when a file is provided using -c or --config");
         }
         let new = read(&self.flags)?;
-        // The system chose these ports; it would choose others now.
-        let mut config = new.config.clone();
-        if new.port == 0 && self.options.port == 0 && new.host == self.options.host {
-            config.listen = self.options.config.listen;
-        }
-        self.handle.reload(&config)?;
+        self.handle.reload(&new.config)?;
         self.log
             .apply(&self.options.log, &new.log)
             .context("the log stays as it was")?;

@@ -198,6 +198,69 @@ async fn a_reload_that_cannot_be_honoured_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_reload_changes_what_users_may_do_and_who_they_are() {
+    let config =
+        |users: &str| format!("listen: 127.0.0.1:-1, authorization {{ users: [ {users} ] }}");
+    let hello = |user: &str, password: &str| {
+        format!(
+            "CONNECT {{\"verbose\":false,\"pedantic\":false,\"user\":\"{user}\",\"pass\":\"{password}\"}}\r\n"
+        )
+    };
+    let program = Program::start(
+        &config(
+            "{ user: joe, password: j }, { user: ann, password: a }, { user: bob, password: b }",
+        ),
+        &[],
+    )
+    .await;
+    let mut joe = program.client(&hello("joe", "j")).await;
+    let mut ann = program.client(&hello("ann", "a")).await;
+    let mut bob = program.client(&hello("bob", "b")).await;
+    joe.send("SUB secret.x 7\r\nSUB open.* 8\r\nSUB open.* group 9\r\n")
+        .await;
+    joe.sync().await;
+    program.reconfigure(&config(
+        "{ user: joe, password: j, permissions: { publish: \"open.>\"
+           subscribe: { allow: \"open.>\", deny: [\"open.closed\", \"> group\"] } } }
+         { user: ann, password: changed }",
+    ));
+    // One whose password is another is not whom it was, and one that is gone is nobody.
+    ann.ends_with("-ERR 'Authorization Violation'\r\n").await;
+    bob.ends_with("-ERR 'Authorization Violation'\r\n").await;
+    let mut refused = [joe.line().await, joe.line().await];
+    refused.sort();
+    assert_eq!(
+        refused,
+        [
+            "-ERR 'Permissions Violation for Subscription to \"open.*\" (sid \"9\")'",
+            "-ERR 'Permissions Violation for Subscription to \"secret.x\" (sid \"7\")'",
+        ]
+    );
+    // What is left is filtered as the new rules want it.
+    joe.send("PUB open.closed 0\r\n\r\nPUB open.a 1\r\nx\r\nPUB secret.x 0\r\n\r\n")
+        .await;
+    joe.expect(
+        "MSG open.a 8 1\r\nx\r\n-ERR 'Permissions Violation for Publish to \"secret.x\"'\r\n",
+    )
+    .await;
+    program.client(&hello("ann", "changed")).await;
+    // Without users everybody is welcome, and who is here may do everything.
+    program.reconfigure("listen: 127.0.0.1:-1");
+    eventually("joe may publish everywhere", || {
+        program
+            .log()
+            .matches("Reloaded server configuration")
+            .count()
+            == 2
+    })
+    .await;
+    joe.sync().await;
+    joe.send("PUB open.closed 0\r\n\r\n").await;
+    joe.expect("MSG open.closed 8 0\r\n\r\n").await;
+    program.client(QUIET).await;
+}
+
+#[tokio::test]
 async fn the_log_is_opened_again_when_it_was_moved_away() {
     let program = Program::start("listen: 127.0.0.1:-1", &[]).await;
     std::fs::rename(program.path("bus.log"), program.path("old.log")).unwrap();
