@@ -405,6 +405,10 @@ impl Users {
 
     /// What has become of a connection's user since it came in. `anonymous` is one that said nothing.
     pub(crate) fn standing(&self, identity: Option<&Identity>, anonymous: bool) -> Standing {
+        if !self.required && self.trust.is_none() {
+            // Nobody is asked any more, so nobody is turned away.
+            return Standing::Now(None);
+        }
         let Some(identity) = identity.filter(|_| !anonymous) else {
             return match (&self.no_auth, self.required) {
                 (Some(identity), _) => Standing::Now(Some(Arc::clone(identity))),
