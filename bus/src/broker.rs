@@ -11,7 +11,8 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::AccessError;
-use crate::config::Config;
+use crate::cluster::Node;
+use crate::config::{Cluster, Config};
 use crate::events;
 use crate::hub::{Hub, Stats};
 use crate::monitor::{self, Scheme};
@@ -36,6 +37,8 @@ pub struct Listeners {
     pub monitor: Option<TcpListener>,
     /// For websockets.
     pub websocket: Option<TcpListener>,
+    /// For other servers of the cluster.
+    pub cluster: Option<TcpListener>,
 }
 
 /// A broker that is ready to run: its sockets are open, clients queue up in them.
@@ -47,6 +50,7 @@ pub struct Broker {
     monitor: Option<TcpListener>,
     monitor_https: Option<TcpListener>,
     websocket: Option<TcpListener>,
+    routes: Option<TcpListener>,
 }
 
 /// A look into a running broker.
@@ -81,6 +85,9 @@ pub enum BuildError {
     /// A socket that was handed in is not usable.
     #[error("cannot use the listening socket")]
     Socket(#[source] io::Error),
+    /// The certificates of the cluster make no sense.
+    #[error("TLS of the cluster")]
+    ClusterTls(#[source] TlsConfigError),
     /// No thread to run on.
     #[error("cannot start worker {index}")]
     Worker {
@@ -137,6 +144,11 @@ pub async fn build(config: Config, listeners: impl Into<Listeners>) -> Result<Br
     let at = |listener: &Option<TcpListener>| listener.as_ref()?.local_addr().ok();
     let state = monitor::State::new(&config, at(&monitor), at(&monitor_https));
     let hub = Arc::new(Hub::new(config.server_name, address, settings, state));
+    // Before anything is listened to, as the peers are to be told.
+    let routes = match &config.cluster {
+        Some(cluster) => join_cluster(&hub, cluster, listeners.cluster)?,
+        None => None,
+    };
     access.apply(&hub.accounts, hub.system_client());
     hub.events.attach(&hub);
     let count = config.workers.unwrap_or_else(|| {
@@ -160,7 +172,28 @@ pub async fn build(config: Config, listeners: impl Into<Listeners>) -> Result<Br
         monitor,
         monitor_https,
         websocket,
+        routes,
     })
+}
+
+/// Takes this server's part in the cluster, and opens the door for the others.
+fn join_cluster(
+    hub: &Hub,
+    cluster: &Cluster,
+    listener: Option<TcpListener>,
+) -> Result<Option<TcpListener>, BuildError> {
+    let listener = match (listener, cluster.listen) {
+        (Some(listener), _) => Some(listener),
+        (None, Some(address)) => Some(bind(address)?),
+        (None, None) => None,
+    };
+    let address = listener.as_ref().map(TcpListener::local_addr).transpose();
+    let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+    let address = address.map_err(BuildError::Socket)?.unwrap_or(nowhere);
+    let node = Node::new(cluster, &hub.id, &hub.name, address, hub.address)
+        .map_err(BuildError::ClusterTls)?;
+    hub.join_cluster(Arc::new(node));
+    Ok(listener)
 }
 
 fn bind(address: SocketAddr) -> Result<TcpListener, BuildError> {
@@ -208,6 +241,13 @@ impl Broker {
         Some((address, door.is_some_and(|door| door.tls.is_some())))
     }
 
+    /// Where other servers of the cluster connect, if they may.
+    pub fn cluster_address(&self) -> Option<SocketAddr> {
+        self.routes
+            .as_ref()
+            .and_then(|listener| listener.local_addr().ok())
+    }
+
     /// The server's id, as in INFO.
     pub fn id(&self) -> &str {
         &self.hub.id
@@ -237,6 +277,7 @@ impl Broker {
             monitor,
             monitor_https,
             websocket,
+            routes,
         } = self;
         let stop = shutdown.child_token();
         // Closed before the rest when this server leaves in an orderly way.
@@ -245,6 +286,17 @@ impl Broker {
         let websockets = websocket.and_then(|listener| {
             worker::spawn_accept(listener, Door::Websocket, &workers, &hub, doors.clone())
         });
+        if let Some(node) = hub.cluster() {
+            tracing::info!("Cluster name is {}", node.name());
+            if node.is_name_dynamic() {
+                tracing::warn!("Cluster name was dynamically generated, consider setting one");
+            }
+            tracing::info!("Listening for route connections on {}", node.listen);
+            worker::spawn_dialler(&workers, &hub, stop.clone());
+        }
+        if let Some(routes) = routes {
+            worker::spawn_accept(routes, Door::Routes, &workers, &hub, stop.clone());
+        }
         let result = {
             let monitoring = async {
                 tokio::try_join!(
@@ -350,6 +402,16 @@ impl Handle {
     /// (`$SYS.REQ.SERVER.<id>.RELOAD`). One that waits already stands for all.
     pub fn on_reload_request(&self, reload: tokio::sync::mpsc::Sender<()>) {
         self.hub.on_reload(reload);
+    }
+
+    /// Other servers of the cluster this one has a route to.
+    pub fn peers(&self) -> usize {
+        self.hub.cluster().map_or(0, |node| node.peer_count())
+    }
+
+    /// Connections to other servers: one to each, but for moments.
+    pub fn routes(&self) -> usize {
+        self.hub.cluster().map_or(0, |node| node.routes().len())
     }
 
     /// What `/varz` says.

@@ -42,6 +42,8 @@ pub(crate) mod signal {
     pub(crate) const SETTINGS: u32 = 8;
     /// Send INFO again: the server or the cluster is not what it was.
     pub(crate) const INFO: u32 = 16;
+    /// For routes: another connection to this peer is in use; see whether this one is still needed.
+    pub(crate) const SETTLE: u32 = 256;
 }
 
 /// What speaks on a connection.

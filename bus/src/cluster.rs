@@ -5,11 +5,21 @@
 //! mixed. We ask for one connection to each peer; a newer server that would like a pool of them agrees, as
 //! it does with servers older than itself.
 
-#![allow(dead_code, reason = "the routes are about to use it")]
-
+mod credentials;
 pub(crate) mod dial;
+pub(crate) mod dialler;
+mod end;
 pub(crate) mod frame;
 pub(crate) mod info;
 pub(crate) mod interest;
 pub(crate) mod mesh;
+pub(crate) mod node;
 pub mod parser;
+pub(crate) mod route;
+mod session;
+mod talk;
+mod urls;
+
+pub(crate) use end::RouteEnd;
+pub(crate) use node::Node;
+pub(crate) use session::RouteSession;

@@ -13,8 +13,9 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::account::Accounts;
+use crate::account::{Accounts, InterestWatch};
 use crate::client::{Client, Kind, signal};
+use crate::cluster::Node;
 use crate::events::Events;
 use crate::monitor::{self, Sample};
 use crate::outbound::ChunkPool;
@@ -36,6 +37,7 @@ pub(crate) struct Hub {
     pub(crate) name: String,
     pub(crate) address: SocketAddr,
     pub(crate) accounts: Accounts,
+    cluster: OnceLock<Arc<Node>>,
     settings: RwLock<Arc<Settings>>,
     system_client: Arc<Client>,
     pub(crate) sessions: TaskTracker,
@@ -115,6 +117,7 @@ impl Hub {
             id,
             address,
             accounts,
+            cluster: OnceLock::new(),
             settings: RwLock::new(Arc::new(settings)),
             system_client,
             sessions: TaskTracker::new(),
@@ -153,6 +156,9 @@ impl Hub {
         for client in self.clients() {
             client.raise(signal::SETTINGS);
         }
+        if let Some(node) = self.cluster() {
+            node.changed.notify_waiters();
+        }
     }
 
     /// Sets where clients find the other servers, and tells those who are here if that is news.
@@ -174,6 +180,18 @@ impl Hub {
         for client in self.clients() {
             client.raise(signal::INFO);
         }
+    }
+
+    /// This server's part in the cluster, if there is one.
+    pub(crate) fn cluster(&self) -> Option<&Arc<Node>> {
+        self.cluster.get()
+    }
+
+    /// Joins a cluster; once, before anybody connects.
+    pub(crate) fn join_cluster(&self, node: Arc<Node>) {
+        self.accounts
+            .watch(Arc::clone(&node.interest) as Arc<dyn InterestWatch>);
+        let _ = self.cluster.set(node);
     }
 
     /// The publisher of what this server says itself.
@@ -215,8 +233,14 @@ impl Hub {
             None => (&settings.connect_urls[..], &self.peer_urls, &self.address),
         };
         // Nobody should come back here while this server leaves.
-        let own = own.iter().filter(|_| !ldm);
-        let connect_urls = own.chain(&*peers.read()).cloned().collect();
+        let peers = peers.read().clone();
+        let own = match (own, self.cluster()) {
+            _ if ldm => &[],
+            // Alone, it need not be told where it is.
+            ([], Some(node)) if websocket.is_none() && !peers.is_empty() => node.client_urls(),
+            (told, _) => told,
+        };
+        let connect_urls = own.iter().cloned().chain(peers).collect();
         let ws_connect_urls = match websocket {
             Some(_) => Vec::new(),
             None => self.peer_websocket_urls.read().clone(),
@@ -241,6 +265,7 @@ impl Hub {
             client_id: client.id,
             client_ip: client.peer.ip().to_string(),
             nonce,
+            cluster: self.cluster().map(|node| node.name().to_string()),
             connect_urls,
             ws_connect_urls,
             ldm,
@@ -258,6 +283,18 @@ impl Hub {
         client.account().connect(None);
         self.clients.lock().insert(client.id, Arc::clone(client));
         true
+    }
+
+    /// There is a route: it is listed, but takes no client's place.
+    pub(crate) fn admit_route(&self, route: &Arc<Client>) {
+        self.clients.lock().insert(route.id, Arc::clone(route));
+    }
+
+    /// A route has ended; its subscriptions are the cluster's business.
+    pub(crate) fn leave_route(&self, route: &Arc<Client>) {
+        if self.clients.lock().remove(&route.id).is_some() {
+            self.past_routes.lock().add(&Traffic::of(route));
+        }
     }
 
     /// A client has been let in.
@@ -361,7 +398,8 @@ impl Hub {
 
     pub(crate) fn stats(&self) -> Stats {
         let mut traffic = *self.past.lock();
-        let clients = self.clients();
+        let mut clients = self.clients();
+        clients.retain(|client| client.kind == Kind::Client);
         for client in &clients {
             traffic.add(&Traffic::of(client));
         }

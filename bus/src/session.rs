@@ -102,7 +102,9 @@ impl Session {
     /// # Errors
     /// The socket is broken already.
     pub(crate) fn new(hub: Arc<Hub>, desk: Arc<Mutex<Desk>>, arrival: Arrival) -> io::Result<Self> {
-        let Arrival { socket, peer, door } = arrival;
+        let Arrival {
+            socket, peer, door, ..
+        } = arrival;
         socket.set_nodelay(true)?;
         let (read, write) = socket.into_split();
         let settings = hub.settings();

@@ -53,6 +53,8 @@ impl Settings {
                 .websocket
                 .as_ref()
                 .and_then(|own| own.tls.as_ref()),
+            // Servers are no users.
+            Door::Routes => None,
         };
         tls.is_some_and(|tls| tls.maps_users)
     }

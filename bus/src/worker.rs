@@ -15,6 +15,8 @@ use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Handle};
 use tokio_util::sync::CancellationToken;
 
+use crate::cluster::RouteSession;
+use crate::cluster::dialler::{self, Dialled};
 use crate::delivery::Desk;
 use crate::hub::Hub;
 use crate::session::Session;
@@ -27,6 +29,8 @@ const EVENT_INTERVAL: u32 = 8;
 const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 /// Connections above the limit that may be about to hear so.
 const DOOMED: usize = 64;
+/// Routes beside them.
+const ROUTES: usize = 1024;
 
 /// One worker thread.
 #[derive(Debug)]
@@ -46,6 +50,8 @@ pub(crate) enum Door {
     Clients,
     /// The one for websockets.
     Websocket,
+    /// The one for other servers.
+    Routes,
 }
 
 impl Door {
@@ -64,6 +70,8 @@ pub(crate) struct Arrival {
     pub(crate) socket: TcpStream,
     pub(crate) peer: SocketAddr,
     pub(crate) door: Door,
+    /// Set when it is this server that has come: what for.
+    pub(crate) dialled: Option<Box<Dialled>>,
 }
 
 /// A socket on its way to its worker.
@@ -118,7 +126,12 @@ impl Worker {
 
     /// Gives it a connection to serve, accepted on the thread of `accepted_on`.
     fn serve(&self, hub: &Arc<Hub>, arrival: Arrival, accepted_on: &Worker) {
-        let Arrival { socket, peer, door } = arrival;
+        let Arrival {
+            socket,
+            peer,
+            door,
+            dialled,
+        } = arrival;
         // A socket reports to the thread it was accepted on, until it is taken out and put back in.
         let socket = if Arc::ptr_eq(&self.load, &accepted_on.load) {
             Ok(Moving::Here(socket))
@@ -133,18 +146,22 @@ impl Worker {
         load.fetch_add(1, Ordering::Relaxed);
         let tracker = hub.sessions.clone();
         let task = tracker.track_future(async move {
-            let session = socket
-                .and_then(|socket| match socket {
-                    Moving::Here(socket) => Ok(socket),
-                    Moving::Over(socket) => TcpStream::from_std(socket),
-                })
-                .and_then(|socket| Session::new(hub, desk, Arrival { socket, peer, door }))
-                .map(Box::new);
-            match session {
-                Ok(session) => session.run().await,
-                Err(error) => {
-                    tracing::warn!(client.peer = %peer, %error, "cannot take a connection over");
-                }
+            let socket = socket.and_then(|socket| match socket {
+                Moving::Here(socket) => Ok(socket),
+                Moving::Over(socket) => TcpStream::from_std(socket),
+            });
+            let arrival = socket.map(|socket| Arrival {
+                socket,
+                peer,
+                door,
+                dialled,
+            });
+            let served = match arrival {
+                Ok(arrival) => converse(hub, desk, arrival).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = served {
+                tracing::warn!(client.peer = %peer, %error, "cannot take a connection over");
             }
             load.fetch_sub(1, Ordering::Relaxed);
         });
@@ -165,6 +182,18 @@ impl Drop for Worker {
     fn drop(&mut self) {
         self.stop.cancel();
     }
+}
+
+/// Serves a connection from its first word to its last. What is long about it lies apart.
+async fn converse(hub: Arc<Hub>, desk: Arc<Mutex<Desk>>, arrival: Arrival) -> io::Result<()> {
+    if let (Door::Routes, Some(node)) = (arrival.door, hub.cluster().cloned()) {
+        let session = RouteSession::new(hub, node, desk, arrival)?;
+        Box::pin(session.run()).await;
+    } else {
+        let session = Box::new(Session::new(hub, desk, arrival)?);
+        session.run().await;
+    }
+    Ok(())
 }
 
 /// What a worker's thread does besides its connections, until it is stopped.
@@ -195,17 +224,22 @@ async fn accept(
         match listener.accept().await {
             Ok((socket, peer)) => {
                 pause = ACCEPT_PAUSE.0;
-                let most = hub.settings().limits.max_connections;
+                let most = match door {
+                    Door::Clients | Door::Websocket => hub.settings().limits.max_connections,
+                    // Servers are let in when clients no longer are.
+                    Door::Routes => hub.settings().limits.max_connections.saturating_add(ROUTES),
+                };
                 if hub.sessions.len() >= most.saturating_add(DOOMED) {
                     tracing::warn!(client.peer = %peer, "too many connections: hung up");
                     continue;
                 }
-                let least = workers
-                    .iter()
-                    .min_by_key(|worker| worker.load.load(Ordering::Relaxed));
-                if let (Some(worker), Some(first)) = (least, workers.first()) {
-                    worker.serve(hub, Arrival { socket, peer, door }, first);
-                }
+                let arrival = Arrival {
+                    socket,
+                    peer,
+                    door,
+                    dialled: None,
+                };
+                place(workers, hub, arrival);
             }
             Err(error) if is_the_clients(&error) => {}
             Err(error) => {
@@ -214,6 +248,24 @@ async fn accept(
                 pause = (pause * 2).min(ACCEPT_PAUSE.1);
             }
         }
+    }
+}
+
+/// Gives a connection to the least busy worker. Called on the first one.
+pub(crate) fn place(workers: &[Worker], hub: &Arc<Hub>, arrival: Arrival) {
+    let least = workers
+        .iter()
+        .min_by_key(|worker| worker.load.load(Ordering::Relaxed));
+    if let (Some(worker), Some(first)) = (least, workers.first()) {
+        worker.serve(hub, arrival, first);
+    }
+}
+
+/// Dials the other servers of the cluster, from the first worker, until `stop`.
+pub(crate) fn spawn_dialler(workers: &Arc<Vec<Worker>>, hub: &Arc<Hub>, stop: CancellationToken) {
+    let (own, hub) = (Arc::clone(workers), Arc::clone(hub));
+    if let (Some(first), Some(node)) = (workers.first(), hub.cluster().cloned()) {
+        first.handle.spawn(dialler::run(node, hub, own, stop));
     }
 }
 

@@ -106,8 +106,9 @@ impl Interest {
     }
 
     fn change(&self, account: &Account, sub: &Arc<Subscription>, step: Step) {
-        if sub.client.kind == Kind::Route {
-            // One hop: what a peer listens to is its own to tell.
+        if sub.client.kind == Kind::Route || sub.is_service_import() {
+            // One hop: what a peer listens to is its own to tell. And what leads into another account
+            // leads there from every server.
             return;
         }
         let (subject, queue) = (sub.subject(), sub.queue());

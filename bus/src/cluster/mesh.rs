@@ -92,6 +92,11 @@ impl Mesh {
         self.peers.len()
     }
 
+    /// The connection in use to a peer.
+    pub(crate) fn active_of(&self, peer: &str) -> Option<u64> {
+        self.peers.get(peer).map(|peer| peer.active.route)
+    }
+
     /// The connections in use, one to each peer.
     pub(crate) fn active(&self) -> impl Iterator<Item = u64> + '_ {
         self.peers.values().map(|peer| peer.active.route)

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Deserializer};
 
 use super::{Tls, units};
@@ -108,6 +108,19 @@ impl Default for ClusterAuthorization {
 
 // === impl RouteUrl ===
 
+impl PartialEq for RouteUrl {
+    fn eq(&self, other: &Self) -> bool {
+        let secret = |url: &RouteUrl| {
+            let password = url.password.as_ref();
+            password.map(|password| password.expose_secret().to_owned())
+        };
+        (&self.host, self.port, &self.user) == (&other.host, other.port, &other.user)
+            && secret(self) == secret(other)
+    }
+}
+
+impl Eq for RouteUrl {}
+
 impl FromStr for RouteUrl {
     type Err = ParseRouteError;
 
@@ -201,8 +214,6 @@ fn optional_size<'de, D: Deserializer<'de>>(source: D) -> Result<Option<usize>, 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may panic")]
-
-    use secrecy::ExposeSecret as _;
 
     use super::*;
 

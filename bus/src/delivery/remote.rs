@@ -189,7 +189,10 @@ impl Desk {
         };
         let mut count = 0;
         for sub in found.plain() {
-            count += usize::from(courier.deliver(sub));
+            // A request has left for the other account where it was made.
+            if !sub.is_service_import() {
+                count += usize::from(courier.deliver(sub));
+            }
         }
         for name in queues.iter() {
             if let Some(group) = found.groups().iter().find(|group| *group.name == *name) {

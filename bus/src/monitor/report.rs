@@ -302,8 +302,13 @@ impl<'a> Report<'a> {
 
     fn route(&self, route: &Client) -> Route {
         let sample = Sample::of(route);
+        let known = self.hub.cluster().and_then(|node| node.route(route.id));
+        let info = known.as_ref().and_then(|route| route.info());
         Route {
             rid: sample.cid,
+            remote_id: info.map_or_else(String::new, |info| info.server_id.clone()),
+            did_solicit: known.as_ref().is_some_and(|route| route.dialled),
+            is_configured: known.as_ref().is_some_and(|route| route.is_configured()),
             remote_name: sample.who.name.as_deref().unwrap_or_default().to_owned(),
             ip: sample.peer.ip().to_string(),
             port: sample.peer.port(),

@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::client::Client;
+use crate::cluster::RouteEnd;
 use crate::parser::Violation;
 use crate::trace::Who;
 use crate::wire::{CodecError, Farewell};
@@ -20,6 +21,9 @@ pub(crate) enum End {
     Write(io::Error),
     #[error("protocol violation: {0}")]
     Violation(Violation),
+    /// Only between servers.
+    #[error("{0}")]
+    Route(RouteEnd),
     /// TLS or websocket.
     #[error("{0}")]
     Codec(CodecError),
@@ -100,6 +104,7 @@ impl End {
             | End::TlsHandshake(_)
             | End::UpgradeTimeout
             | End::TooManyHandshakes
+            | End::Route(_)
             | End::BadConnect(_)
             | End::SlowConsumerPending
             | End::SlowConsumerDeadline
@@ -122,6 +127,7 @@ impl End {
             End::TlsRate | End::TooManyHandshakes => "Maximum Connections Exceeded",
             End::UpgradeTimeout => "Protocol Violation",
             End::Codec(_) => "Protocol Violation",
+            End::Route(end) => end.reason(),
             End::Violation(violation) => match violation {
                 Violation::UnknownOperation | Violation::Malformed => "Protocol Violation",
                 Violation::MaxPayload { .. } => "Maximum Message Payload Exceeded",

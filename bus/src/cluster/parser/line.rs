@@ -91,11 +91,11 @@ pub(super) fn parse<'a>(line: &'a [u8], rules: &Rules) -> Result<Line<'a>, Viola
         return Err(Violation::MaxControlLine);
     }
     let line = line.strip_suffix(b"\r").unwrap_or(line);
-    if memchr::memchr(b'\r', line).is_some() {
+    let (verb, arguments) = split_verb(line)?;
+    if memchr::memchr(b'\r', arguments).is_some() {
         // Would end a line in what is sent on to others.
         return Err(Violation::Malformed);
     }
-    let (verb, arguments) = split_verb(line)?;
     Ok(Line::Op(match verb {
         Verb::Message { headers, origin } => return message(arguments, headers, origin, rules),
         Verb::Subscribe { origin } => Op::Subscribe(subscribe(arguments, origin)?),

@@ -1,0 +1,270 @@
+//! What each operation of a peer does.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
+
+use super::end::RouteEnd;
+use super::info::RouteInfo;
+use super::node::Node;
+use super::parser::{Interest, Message, Op};
+use super::route::Route;
+use crate::account::Account;
+use crate::delivery::Desk;
+use crate::hub::Hub;
+use crate::parser::Publish;
+use crate::protocol::frame;
+use crate::session::End;
+use crate::subject;
+use crate::subscription::{Remote, Special, Subscription};
+
+/// Subscriptions of one peer: more than any cluster has, and still bounded.
+const INTEREST: usize = 1 << 22;
+/// Accounts that are only known because a peer named them.
+const ACCOUNTS: usize = 1 << 16;
+
+/// What interrupts a turn.
+#[derive(Debug)]
+pub(super) enum Break {
+    /// A CONNECT, which may take a while to check.
+    Connect(Box<[u8]>),
+    End(End),
+}
+
+/// The peer's side of the conversation.
+#[derive(Debug)]
+pub(super) struct Talk {
+    pub(super) route: Arc<Route>,
+    pub(super) hub: Arc<Hub>,
+    pub(super) node: Arc<Node>,
+    /// The peer's number, once it has said who it is.
+    number: Option<u32>,
+    /// Set when this is a spare connection: how much had been heard of the other one.
+    pub(super) spare: Option<u64>,
+    /// Accounts by name, as messages name them.
+    accounts: HashMap<Box<[u8]>, Arc<Account>>,
+    /// The account of the last message.
+    last: Option<Arc<Account>>,
+    key: Vec<u8>,
+    pub(super) pings_out: u32,
+    pub(super) pinged_at: Option<Instant>,
+    in_messages: u64,
+    in_bytes: u64,
+}
+
+type Flow = ControlFlow<Break>;
+const ON: Flow = ControlFlow::Continue(());
+
+// === impl Talk ===
+
+impl Talk {
+    pub(super) fn new(route: Arc<Route>, hub: Arc<Hub>, node: Arc<Node>) -> Self {
+        Talk {
+            route,
+            hub,
+            node,
+            number: None,
+            spare: None,
+            accounts: HashMap::new(),
+            last: None,
+            key: Vec::new(),
+            pings_out: 0,
+            pinged_at: None,
+            in_messages: 0,
+            in_bytes: 0,
+        }
+    }
+
+    /// Whether the peer has said who it is, and is one to talk to.
+    pub(super) fn is_introduced(&self) -> bool {
+        self.number.is_some()
+    }
+
+    /// Makes the numbers of this turn visible to others.
+    pub(super) fn publish_counts(&mut self) {
+        self.route.hear();
+        // Whoever says something is alive, though its PONG may wait behind much else.
+        self.pings_out = 0;
+        let client = &self.route.client;
+        client
+            .in_messages
+            .store(self.in_messages, Ordering::Relaxed);
+        client.in_bytes.store(self.in_bytes, Ordering::Relaxed);
+    }
+
+    #[inline]
+    pub(super) fn handle(&mut self, desk: &mut Desk, op: Op<'_>) -> Flow {
+        let done = match op {
+            Op::Message(message) => self.message(desk, &message),
+            Op::Subscribe(interest) => self.subscribe(&interest),
+            Op::Unsubscribe(interest) => self.unsubscribe(&interest),
+            Op::Ping => {
+                desk.send(&self.route.client, frame::PONG);
+                Ok(())
+            }
+            Op::Pong => {
+                self.pings_out = 0;
+                if let Some(at) = self.pinged_at.take() {
+                    self.route.set_rtt(at.elapsed());
+                }
+                Ok(())
+            }
+            Op::Info(json) => self.info(json),
+            // The one who has dialled says it; from another it means nothing.
+            Op::Connect(_) if self.route.dialled => Ok(()),
+            Op::Connect(json) => return ControlFlow::Break(Break::Connect(json.into())),
+            Op::Ignored => Ok(()),
+            Op::Error(text) => Err(RouteEnd::Said(String::from_utf8_lossy(text).into_owned())),
+        };
+        match done {
+            Ok(()) => ON,
+            Err(end) => ControlFlow::Break(Break::End(End::Route(end))),
+        }
+    }
+
+    fn info(&mut self, json: &[u8]) -> Result<(), RouteEnd> {
+        let info = RouteInfo::read(json).map_err(RouteEnd::BadJson)?;
+        if self.number.is_some() {
+            self.node.hear(&self.hub, &self.route, info);
+            return Ok(());
+        }
+        let place = self.node.introduce(&self.hub, &self.route, info)?;
+        self.number = Some(place.number);
+        self.spare = place.spare;
+        Ok(())
+    }
+
+    #[inline]
+    fn message(&mut self, desk: &mut Desk, message: &Message<'_>) -> Result<(), RouteEnd> {
+        if self.number.is_none() {
+            return Err(RouteEnd::Unknown);
+        }
+        self.in_messages += 1;
+        self.in_bytes += message.size() as u64;
+        let Some(account) = self.account(message.account) else {
+            return Ok(());
+        };
+        let publish = Publish {
+            subject: message.subject,
+            reply: message.reply,
+            header_len: message.header_len,
+            body: message.body,
+        };
+        desk.relay(&account, &self.route.client, &publish, message.queues);
+        Ok(())
+    }
+
+    /// The account of this name, if it is known.
+    #[inline]
+    fn account(&mut self, name: &[u8]) -> Option<Arc<Account>> {
+        if let Some(last) = &self.last
+            && last.name.as_bytes() == name
+        {
+            return Some(Arc::clone(last));
+        }
+        let found = match self.accounts.get(name) {
+            Some(known) => Arc::clone(known),
+            None => {
+                let known = self.hub.accounts.get(std::str::from_utf8(name).ok()?)?;
+                self.accounts.insert(name.into(), Arc::clone(&known));
+                known
+            }
+        };
+        self.last = Some(Arc::clone(&found));
+        Some(found)
+    }
+
+    /// The account of this name, made when somebody over there listens in it: its clients here may come
+    /// later, and shall reach them.
+    fn account_of_interest(&mut self, name: &[u8]) -> Option<Arc<Account>> {
+        if let Some(known) = self.account(name) {
+            return Some(known);
+        }
+        if self.accounts.len() >= ACCOUNTS {
+            tracing::warn!("a server names too many accounts; some are left out");
+            return None;
+        }
+        let created = self
+            .hub
+            .accounts
+            .get_or_create(std::str::from_utf8(name).ok()?);
+        self.accounts.insert(name.into(), Arc::clone(&created));
+        Some(created)
+    }
+
+    fn subscribe(&mut self, interest: &Interest<'_>) -> Result<(), RouteEnd> {
+        let number = self.number.ok_or(RouteEnd::Unknown)?;
+        let client = Arc::clone(&self.route.client);
+        let seed = self.hub.accounts.global().seed;
+        self.set_key(interest);
+        if let Some(known) = client.subscription(seed, &self.key) {
+            if let Some(remote) = known.remote() {
+                remote.weight.store(interest.weight, Ordering::Relaxed);
+            }
+            return Ok(());
+        }
+        if !subject::is_valid(interest.subject) {
+            tracing::debug!("a server listens to a subject that is not in order");
+            return Ok(());
+        }
+        if client.subscription_count() >= INTEREST {
+            return Err(RouteEnd::TooMuchInterest);
+        }
+        let Some(account) = self.account_of_interest(interest.account) else {
+            return Ok(());
+        };
+        let special = Special {
+            queue: interest.queue.map(Arc::from),
+            remote: Some(Remote {
+                account: Arc::clone(&account),
+                peer: number,
+                weight: AtomicU32::new(interest.weight),
+            }),
+            ..Special::default()
+        };
+        let sub = Subscription::new(Arc::clone(&client), interest.subject, &self.key, special);
+        client.enrol(seed, &Arc::new(sub), |sub| account.insert(sub));
+        Ok(())
+    }
+
+    fn unsubscribe(&mut self, interest: &Interest<'_>) -> Result<(), RouteEnd> {
+        self.number.ok_or(RouteEnd::Unknown)?;
+        self.set_key(interest);
+        let client = &self.route.client;
+        let seed = self.hub.accounts.global().seed;
+        if let Some(sub) = client.subscription(seed, &self.key) {
+            if let Some(remote) = sub.remote() {
+                remote.account.remove(&sub);
+            }
+            client.forget(seed, &sub);
+        }
+        Ok(())
+    }
+
+    /// What an interest is known by. Subjects and names have no blanks.
+    fn set_key(&mut self, interest: &Interest<'_>) {
+        let Interest {
+            origin,
+            account,
+            subject,
+            queue,
+            ..
+        } = interest;
+        self.key.clear();
+        for word in [
+            Some(if origin.is_some() { b"L" } else { b"R" }.as_slice()),
+            Some(account),
+            Some(subject),
+            *queue,
+            *origin,
+        ]
+        .into_iter()
+        .flatten()
+        {
+            self.key.extend_from_slice(word);
+            self.key.push(b' ');
+        }
+    }
+}
