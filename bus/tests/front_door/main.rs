@@ -1,10 +1,12 @@
 //! The broker through its front door: real sockets, raw and with the official client.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod accounts;
 mod auth;
 mod configs;
 mod crowd;
 mod hostile;
+mod jwt;
 mod limits;
 mod monitoring;
 mod official_client;

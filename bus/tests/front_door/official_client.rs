@@ -95,7 +95,11 @@ async fn nkeys_and_the_permissions_of_a_role() {
         .await
         .unwrap();
     let mut seen = watcher.subscribe(">").await.unwrap();
-    watcher.flush().await.unwrap();
+    // A flush ends at the socket.
+    super::support::eventually("it is subscribed", || {
+        broker.handle.stats().subscriptions.len > 0
+    })
+    .await;
     client
         .publish("router.register", "{}".into())
         .await

@@ -26,13 +26,19 @@ pub(crate) struct TestBroker {
     _stop: DropGuard,
 }
 
-/// Starts a broker from the JSON of its configuration, on a port of its own.
-pub(crate) async fn broker(config: serde_json::Value) -> TestBroker {
-    let mut config: Config = serde_json::from_value(config).unwrap();
-    config.listen = "127.0.0.1:0".parse().unwrap();
+/// The configuration of a test's broker.
+pub(crate) fn config(json: serde_json::Value, listen: SocketAddr) -> Config {
+    let mut config: Config = serde_json::from_value(json).unwrap();
+    config.listen = listen;
     config.workers = config.workers.or(Some(2));
     // Its time would be anywhere in a test; those about pings set the interval, which wins.
     config.limits.first_ping = Duration::from_secs(3600);
+    config
+}
+
+/// Starts a broker from the JSON of its configuration, on a port of its own.
+pub(crate) async fn broker(json: serde_json::Value) -> TestBroker {
+    let config = config(json, "127.0.0.1:0".parse().unwrap());
     let broker = build(config, Listeners::default()).await.unwrap();
     let shutdown = CancellationToken::new();
     TestBroker {
@@ -52,6 +58,13 @@ pub(crate) async fn plain() -> TestBroker {
 }
 
 impl TestBroker {
+    /// Puts another configuration into force.
+    pub(crate) fn reload(&self, json: serde_json::Value) {
+        // As the first one: where it listens was left to the system.
+        let config = config(json, "127.0.0.1:0".parse().unwrap());
+        self.handle.reload(&config).unwrap();
+    }
+
     /// A raw connection that has read INFO.
     pub(crate) async fn raw(&self) -> Raw {
         Raw::dial(self.address).await
@@ -170,6 +183,23 @@ impl Raw {
             bytes.extend(self.unread.drain(..lacking.min(self.unread.len())));
         }
         bytes
+    }
+
+    /// The next message with headers: subject, reply, header block and payload.
+    pub(crate) async fn headed(&mut self) -> (String, Option<String>, String, String) {
+        let line = self.line().await;
+        let words: Vec<&str> = line.split(' ').collect();
+        let (reply, head, size) = match words[..] {
+            ["HMSG", _, _, head, size] => (None, head, size),
+            ["HMSG", _, _, reply, head, size] => (Some(reply.to_owned()), head, size),
+            _ => panic!("no message with headers: {line:?}"),
+        };
+        let head: usize = head.parse().unwrap();
+        let mut body = self.bytes(size.parse::<usize>().unwrap() + 2).await;
+        assert_eq!(body.split_off(body.len() - 2), b"\r\n");
+        let payload = String::from_utf8(body.split_off(head)).unwrap();
+        let block = String::from_utf8(body).unwrap();
+        (words[1].to_owned(), reply, block, payload)
     }
 
     /// The next message: subject, sid, reply and payload.
