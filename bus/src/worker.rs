@@ -60,6 +60,7 @@ impl Door {
         match self {
             Door::Clients => "STANDARD",
             Door::Websocket => "WEBSOCKET",
+            Door::Routes => "ROUTE",
         }
     }
 }
