@@ -172,3 +172,53 @@ impl Inflow {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// What a subscriber makes of `pieces`, each of them a read of its own.
+    fn read(pieces: &[&[u8]], frame_len: usize) -> anyhow::Result<(u64, bool)> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let mut server = TcpStream::connect(listener.local_addr()?)?;
+        let (mut client, _) = listener.accept()?;
+        client.set_read_timeout(Some(PATIENCE))?;
+        let mut inflow = Inflow::new(frame_len);
+        let (mut messages, mut ended) = (0, false);
+        for piece in pieces {
+            server.write_all(piece)?;
+            let (more, end) =
+                inflow.read(&mut client, |frame| assert!(frame.starts_with(b"MSG")))?;
+            messages += more;
+            ended |= end;
+        }
+        Ok((messages, ended))
+    }
+
+    #[test]
+    fn messages_are_counted_wherever_they_are_cut() -> anyhow::Result<()> {
+        let frame = b"MSG bench.data 1 16\r\n0123456789abcdef\r\n";
+        let end = b"MSG end end 0\r\n\r\n";
+        let stream = [&frame[..], b"PING\r\n", frame, end].concat();
+        for cut in 1..stream.len() {
+            let (head, tail) = stream.split_at(cut);
+            assert_eq!(read(&[head, tail], frame.len())?, (2, true), "cut at {cut}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_no_message_is_an_error() {
+        for bad in [&b"XYZ\r\n"[..], b"-ERR 'Slow Consumer'\r\n"] {
+            assert!(read(&[bad], 40).is_err());
+        }
+    }
+
+    #[test]
+    fn frames_are_as_long_as_announced() {
+        assert_eq!(publish("a", 3), b"PUB a 3\r\nxxx\r\n");
+        assert_eq!(delivery_len("a", "7", 3), b"MSG a 7 3\r\nxxx\r\n".len());
+    }
+}
