@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
 use chrono::Utc;
 use nkeys::{KeyPair, KeyPairType};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -581,9 +581,11 @@ fn is_signed(key: &KeyPair, nonce: &str, signature: Option<&str>) -> bool {
     let Some(signature) = signature else {
         return false;
     };
+    // Clients write it in either alphabet, with or without padding.
     let decoded = URL_SAFE_NO_PAD
         .decode(signature)
-        .or_else(|_| URL_SAFE.decode(signature));
+        .or_else(|_| URL_SAFE.decode(signature))
+        .or_else(|_| STANDARD.decode(signature));
     decoded.is_ok_and(|signature| {
         signature.len() == 64 && key.verify(nonce.as_bytes(), &signature).is_ok()
     })
@@ -743,6 +745,9 @@ mod tests {
             ))
         };
         assert_eq!(check(&sign("n1")).unwrap(), public);
+        // As some libraries write it. Its letters differ with the key, so any is as good as another.
+        let standard = STANDARD.encode(key.sign(b"n1").unwrap());
+        assert_eq!(check(&standard).unwrap(), public);
         assert_eq!(check(&sign("n2")), None);
         assert_eq!(check("@@@"), None);
         assert_eq!(

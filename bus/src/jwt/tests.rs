@@ -371,6 +371,9 @@ fn the_first_version_is_understood() {
             .unwrap(),
         ["a"]
     );
+    // Not written is not "none at all".
+    assert_eq!(admitted.max_subscriptions, None);
+    assert_eq!(admitted.max_payload, None);
     assert_eq!(admitted.account.describe().exports[0].subject, "s.>");
 }
 

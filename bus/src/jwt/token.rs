@@ -199,6 +199,14 @@ impl Envelope {
             if let Some(tags) = self.tags.take() {
                 nats.insert("tags".to_owned(), tags);
             }
+            if self.kind == "user" {
+                // Users had no such limits, and none is what nought meant.
+                for limit in ["subs", "data", "payload"] {
+                    if nats.get(limit).and_then(Value::as_i64).unwrap_or(0) == 0 {
+                        nats.insert(limit.to_owned(), (-1).into());
+                    }
+                }
+            }
             if !self.issuer_account.is_empty() {
                 nats.insert(
                     "issuer_account".to_owned(),
