@@ -37,7 +37,7 @@ impl Files {
         let mut files = Files {
             pid: None,
             ports: None,
-            listing: Listing::of(options, broker)?,
+            listing: Listing::of(broker)?,
         };
         files
             .put_pid(options.pid_file.as_deref())
@@ -96,7 +96,7 @@ fn replace(place: &mut Option<PathBuf>, path: Option<PathBuf>, text: &str) -> an
 // === impl Listing ===
 
 impl Listing {
-    fn of(_options: &Options, broker: &Broker) -> anyhow::Result<Self> {
+    fn of(broker: &Broker) -> anyhow::Result<Self> {
         let list = |scheme: &str, address: Option<SocketAddr>| {
             address
                 .map(|address| format!("{scheme}://{}", dialable(address)))
@@ -109,7 +109,7 @@ impl Listing {
                 https @ Some(_) => list("https", https),
                 None => list("http", broker.monitor_address()),
             },
-            cluster: Vec::new(),
+            cluster: list("nats", broker.cluster_address()),
             websocket: match broker.websocket_address() {
                 Some((address, secure)) => list(if secure { "wss" } else { "ws" }, Some(address)),
                 None => Vec::new(),
