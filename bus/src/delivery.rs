@@ -2,6 +2,7 @@
 
 mod crossing;
 mod remote;
+mod traced;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,6 +12,7 @@ use crate::client::{Client, Delivery};
 use crate::hash::Dice;
 use crate::hub::Hub;
 use crate::mapping::{Mapped, Mappings};
+use crate::message_trace::Trace;
 use crate::outbound::ChunkPool;
 use crate::parser::Publish;
 use crate::permissions::Permissions;
@@ -43,6 +45,8 @@ pub(crate) struct Desk {
     kept_back: (usize, usize),
     /// A receiver that cannot keep up, met in this turn.
     pub(crate) congested: Option<Arc<Client>>,
+    /// What becomes of the message under way, when its sender wants to know.
+    pub(crate) trace: Option<Box<Trace>>,
     dice: Dice,
     head: Head,
     /// Servers a message goes to, while it is being delivered.
@@ -78,6 +82,7 @@ impl Desk {
             touched: Vec::new(),
             kept_back: (0, 0),
             congested: None,
+            trace: None,
             dice: Dice::random(),
             head: Head::default(),
             targets: remote::Targets::default(),
@@ -98,6 +103,7 @@ impl Desk {
             pool,
             touched,
             congested,
+            trace,
             dice,
             head,
             targets,
@@ -123,6 +129,7 @@ impl Desk {
             congested,
             renamed,
             crossings,
+            trace,
         };
         let mut count = 0;
         for sub in found.plain() {
@@ -214,6 +221,7 @@ struct Courier<'a> {
     congested: &'a mut Option<Arc<Client>>,
     renamed: &'a mut Head,
     crossings: &'a mut Crossings,
+    trace: &'a mut Option<Box<Trace>>,
 }
 
 impl Courier<'_> {
@@ -228,6 +236,9 @@ impl Courier<'_> {
 
     #[inline]
     fn deliver(&mut self, sub: &Arc<Subscription>) -> bool {
+        if self.trace.is_some() {
+            return self.deliver_traced(sub);
+        }
         let client = &sub.client;
         if !self.echo && Arc::ptr_eq(client, self.from) {
             return false;

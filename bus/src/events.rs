@@ -29,6 +29,7 @@ use crate::session::End;
 use service::{Ear, Request};
 
 pub(crate) use announcer::{announce, serve};
+pub(crate) use answer::ServerInfo;
 
 /// Notes that may wait to become events: a burst of connections, not a steady stream of them.
 const NOTES: usize = 4096;

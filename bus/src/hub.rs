@@ -23,6 +23,7 @@ use crate::protocol::{self, Info};
 use crate::session::End;
 use crate::settings::Settings;
 use crate::sublist::SublistStats;
+use crate::tap::Taps;
 
 /// Connections whose TLS handshake or upgrade is under way. Each may hold some 50 KiB; what comes beyond
 /// is hung up on.
@@ -38,6 +39,7 @@ pub(crate) struct Hub {
     pub(crate) address: SocketAddr,
     pub(crate) accounts: Accounts,
     cluster: OnceLock<Arc<Node>>,
+    pub(crate) taps: Taps,
     settings: RwLock<Arc<Settings>>,
     system_client: Arc<Client>,
     pub(crate) sessions: TaskTracker,
@@ -118,6 +120,7 @@ impl Hub {
             address,
             accounts,
             cluster: OnceLock::new(),
+            taps: Taps::default(),
             settings: RwLock::new(Arc::new(settings)),
             system_client,
             sessions: TaskTracker::new(),
@@ -313,7 +316,10 @@ impl Hub {
         let account = client.account();
         let subscriptions = client.take_subscriptions();
         for sub in &subscriptions {
-            account.remove(sub);
+            if !account.remove(sub) {
+                // A tap, which is in no list: it learns of its end from this.
+                sub.end_after(0);
+            }
         }
         let slow = match end {
             End::SlowConsumerPending => Some(&self.slow_pending),

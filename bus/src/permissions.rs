@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::config;
 use crate::subject;
+use crate::tap;
 
 /// Received reply subjects that one client may hold open answers for.
 const MAX_OPEN_REPLIES: usize = 65_536;
@@ -110,6 +111,25 @@ impl Permissions {
                 .is_none_or(|allow| allow.iter().any(hit))
                 && !rules.deny.iter().any(hit)
         })
+    }
+
+    /// Whether one may listen in on others by subscribing to this: only when a rule says so that begins
+    /// like it, as a right to everything is given too easily.
+    pub(crate) fn may_tap(&self, subject: &[u8]) -> bool {
+        let named = |rule: &Rule| {
+            rule.queue.is_none()
+                && rule.subject.starts_with(tap::PREFIX)
+                && subject::covers(&rule.subject, subject)
+        };
+        let allow = self.subscribe.as_ref().and_then(|it| it.allow.as_ref());
+        allow.is_some_and(|allow| allow.iter().any(named)) && self.may_subscribe(subject, None)
+    }
+
+    /// Whether anything is denied that a wider subscription would get.
+    pub(crate) fn denies_subscriptions(&self) -> bool {
+        self.subscribe
+            .as_ref()
+            .is_some_and(|rules| !rules.deny.is_empty())
     }
 
     /// Whether an allowed subscription is wider than something denied.

@@ -9,6 +9,8 @@ mod command;
 mod end;
 mod opening;
 mod seat;
+mod tap;
+mod traced;
 
 use std::future::poll_fn;
 use std::io;
@@ -129,7 +131,7 @@ impl Session {
         let auth_until = required.then(|| now + settings.security.auth_timeout(false));
         let next_ping = now + limits.first_ping.min(limits.ping_interval);
         client.set_misses(!limits.stall_producers);
-        let mut talk = Talk::new(Arc::clone(&client), Arc::clone(&settings));
+        let mut talk = Talk::new(Arc::clone(&hub), Arc::clone(&client), Arc::clone(&settings));
         if let Some(identity) = users.no_auth() {
             talk.join(hub.accounts.get_or_create(&identity.account));
             talk.become_user(Arc::clone(identity));

@@ -133,6 +133,11 @@ impl Subscription {
         matches!(bridge, Some(Bridge::Service(_)))
     }
 
+    /// Whether it has ended.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Relaxed)
+    }
+
     /// Counts a delivery that is about to be queued.
     #[inline]
     pub(crate) fn admit(&self) -> Admission {

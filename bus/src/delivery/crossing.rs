@@ -19,7 +19,7 @@ use crate::parser::Publish;
 use crate::sublist::Member as _;
 use crate::subscription::{Bridge, Special, Subscription};
 
-use super::{Courier, Desk};
+use super::{Courier, Desk, traced};
 
 /// Accounts a message may pass within one turn.
 const MOST_HOPS: usize = 16;
@@ -129,6 +129,15 @@ impl Desk {
         from: &Arc<Client>,
         message: &Publish<'_>,
     ) -> bool {
+        let quiet = self.trace.as_ref().and_then(|_| traced::disabled(message));
+        let message = &match &quiet {
+            Some((header_len, body)) => Publish {
+                header_len: Some(*header_len),
+                body,
+                ..*message
+            },
+            None => *message,
+        };
         let passed = &self.crossings.passed;
         if passed
             .iter()

@@ -117,6 +117,11 @@ impl Courier<'_> {
         let Some(Target { route, .. }) = list.get(at) else {
             return false;
         };
+        if let Some(trace) = self.trace.as_deref_mut()
+            && !trace.passes(route)
+        {
+            return false;
+        }
         let queues = queues
             .iter()
             .filter(|(place, _)| *place == at)
@@ -159,6 +164,7 @@ impl Desk {
             pool,
             touched,
             congested,
+            trace,
             dice,
             head,
             renamed,
@@ -186,6 +192,7 @@ impl Desk {
             congested,
             renamed,
             crossings,
+            trace,
         };
         let mut count = 0;
         for sub in found.plain() {

@@ -66,6 +66,7 @@ pub(super) fn longest(rules: &Rules) -> usize {
 /// Parses a line without its `\n`.
 #[inline]
 pub(super) fn parse<'a>(line: &'a [u8], rules: &Rules) -> Result<Line<'a>, Violation> {
+    let whole = line;
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     // What is sent most is tried first.
     if let [
@@ -80,6 +81,10 @@ pub(super) fn parse<'a>(line: &'a [u8], rules: &Rules) -> Result<Line<'a>, Viola
         return publish(arguments, rules);
     }
     let (verb, arguments) = split_verb(line)?;
+    if !verb.has_arguments() && whole.len() > longest(rules) {
+        // What follows them means nothing, but there must not be more of it than of anything else.
+        return Err(Violation::MaxControlLine);
+    }
     match verb {
         Verb::Ping => return Ok(Line::Op(Op::Ping)),
         Verb::Pong => return Ok(Line::Op(Op::Pong)),

@@ -10,13 +10,16 @@ use crate::account::Account;
 use crate::auth::Identity;
 use crate::client::{Client, Enrolment};
 use crate::delivery::Desk;
+use crate::hub::Hub;
 use crate::mapping::{Mapped, Mappings};
 use crate::parser::{Op, Publish};
 use crate::permissions::Permissions;
 use crate::protocol::{ConnectOptions, frame};
 use crate::settings::Settings;
 use crate::subject;
+use crate::sublist::Member as _;
 use crate::subscription::{Special, Subscription};
+use crate::{message_trace, tap};
 
 use super::End;
 
@@ -40,6 +43,7 @@ pub(super) struct Talk {
     pub(super) client: Arc<Client>,
     pub(super) settings: Arc<Settings>,
     pub(super) account: Arc<Account>,
+    pub(super) hub: Arc<Hub>,
     pub(super) options: ConnectOptions,
     pub(super) identity: Option<Arc<Identity>>,
     /// Whether it said nothing of who it is.
@@ -73,14 +77,15 @@ pub(super) struct Talk {
     pub(super) more: bool,
 }
 
-type Flow = ControlFlow<Break>;
-const ON: Flow = ControlFlow::Continue(());
+pub(super) type Flow = ControlFlow<Break>;
+pub(super) const ON: Flow = ControlFlow::Continue(());
 
 // === impl Talk ===
 
 impl Talk {
-    pub(super) fn new(client: Arc<Client>, settings: Arc<Settings>) -> Self {
+    pub(super) fn new(hub: Arc<Hub>, client: Arc<Client>, settings: Arc<Settings>) -> Self {
         Talk {
+            hub,
             account: client.account(),
             client,
             settings,
@@ -133,8 +138,20 @@ impl Talk {
             // One that has just had its last delivery is off the list, and stays off.
             if old.remove(&sub) {
                 account.insert(&sub);
+            } else if sub.subject().starts_with(tap::PREFIX) {
+                // A tap was for the other account.
+                sub.end_after(0);
+                self.client.forget(account.seed, &sub);
             }
         }
+    }
+
+    pub(super) fn account(&self) -> &Arc<Account> {
+        &self.account
+    }
+
+    pub(super) fn identity(&self) -> Option<&Arc<Identity>> {
+        self.identity.as_ref()
     }
 
     /// Whether what is read must be decoded first.
@@ -210,12 +227,19 @@ impl Talk {
     fn publish(&mut self, desk: &mut Desk, message: &Publish<'_>) -> Flow {
         self.in_messages += 1;
         self.in_bytes += message.size() as u64;
+        if message.header_len.is_some() && message_trace::is_wanted(message) {
+            return self.publish_traced(desk, message);
+        }
+        self.publish_checked(desk, message)
+    }
+
+    /// Publishes a message that is counted, if its sender may.
+    #[inline]
+    pub(super) fn publish_checked(&mut self, desk: &mut Desk, message: &Publish<'_>) -> Flow {
         if self.options.pedantic && !subject::is_literal(message.subject) {
             desk.send(&self.client, b"-ERR 'Invalid Publish Subject'\r\n");
         }
-        if self.restricted && !self.may_publish(message.subject) {
-            let what = String::from_utf8_lossy(message.subject);
-            self.refuse(desk, &format!("Publish to \"{what}\""));
+        if self.restricted && !self.is_allowed(desk, message.subject) {
             return ON;
         }
         if self.options.verbose {
@@ -227,6 +251,11 @@ impl Talk {
             desk.publish(&self.account, &self.client, message)
         };
         self.effort += 1 + receivers;
+        if self.hub.taps.are_there() {
+            self.hub
+                .taps
+                .see(desk, &self.account, &self.client, message, receivers);
+        }
         if receivers == 0
             && let Some(reply) = message.reply
             && self.options.no_responders
@@ -245,7 +274,12 @@ impl Talk {
         };
         let subject = match &mapped {
             Mapped::Same => message.subject,
-            Mapped::To(subject) => subject,
+            Mapped::To(subject) => {
+                if let Some(trace) = &mut desk.trace {
+                    trace.mapped(subject);
+                }
+                subject
+            }
             // Lost on purpose is as good as delivered.
             Mapped::Lost => return 1,
         };
@@ -254,6 +288,20 @@ impl Talk {
             ..*message
         };
         desk.publish(&self.account, &self.client, &renamed)
+    }
+
+    /// Whether it may publish here. When not, it is told so.
+    #[inline(never)]
+    pub(super) fn is_allowed(&mut self, desk: &mut Desk, subject: &[u8]) -> bool {
+        let allowed = !self.restricted || self.may_publish(subject);
+        if !allowed {
+            let what = format!("Publish to \"{}\"", String::from_utf8_lossy(subject));
+            if let Some(trace) = &mut desk.trace {
+                trace.refused(&format!("Permissions Violation for {what}"));
+            }
+            self.refuse(desk, &what);
+        }
+        allowed
     }
 
     /// Whether the rules, or an open request, let it publish here.
@@ -316,6 +364,9 @@ impl Talk {
             desk.send(&self.client, b"-ERR 'maximum subscriptions exceeded'\r\n");
             return ON;
         }
+        if subject.starts_with(tap::PREFIX) {
+            return self.subscribe_tap(desk, subject, queue, sid);
+        }
         let most = self.settings.limits.max_subject_tokens;
         if most > 0 && memchr::memchr_iter(b'.', subject).count() >= most {
             let subject = String::from_utf8_lossy(subject);
@@ -330,14 +381,7 @@ impl Talk {
             .as_ref()
             .and_then(|who| who.permissions.as_ref());
         if permissions.is_some_and(|permissions| !permissions.may_subscribe(subject, queue)) {
-            let mut what = format!("Subscription to \"{}\"", String::from_utf8_lossy(subject));
-            if let Some(queue) = queue {
-                what.push_str(&format!(
-                    " using queue \"{}\"",
-                    String::from_utf8_lossy(queue)
-                ));
-            }
-            self.refuse(desk, &what);
+            self.refuse_subscription(desk, subject, queue);
             return ON;
         }
         if !subject::is_valid(subject) {
@@ -386,7 +430,23 @@ impl Talk {
         ON
     }
 
-    fn confirm(&self, desk: &mut Desk) {
+    pub(super) fn refuse_subscription(
+        &mut self,
+        desk: &mut Desk,
+        subject: &[u8],
+        queue: Option<&[u8]>,
+    ) {
+        let mut what = format!("Subscription to \"{}\"", String::from_utf8_lossy(subject));
+        if let Some(queue) = queue {
+            what.push_str(&format!(
+                " using queue \"{}\"",
+                String::from_utf8_lossy(queue)
+            ));
+        }
+        self.refuse(desk, &what);
+    }
+
+    pub(super) fn confirm(&self, desk: &mut Desk) {
         if self.options.verbose {
             desk.send(&self.client, frame::OK);
         }

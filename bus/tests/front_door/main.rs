@@ -16,3 +16,4 @@ mod protocol;
 mod queues;
 mod slow;
 mod support;
+mod tap;

@@ -6,6 +6,8 @@
 //! `\t` a tab; a line end is added unless the last word is `\`.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod traces;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};

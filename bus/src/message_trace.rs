@@ -1,0 +1,230 @@
+//! Message tracing: what becomes of one message, told to the subject that its own headers name.
+//!
+//! A message with a `Nats-Trace-Dest` header is delivered as ever, and each step is noted: how it came
+//! in, what mappings and imports made of it, who got it and who did not, and why. The notes are published
+//! as one JSON event, as nats-server 2.11 and later do. With `Nats-Trace-Only: true` the message itself
+//! goes nowhere. Messages without headers are not looked at.
+
+mod event;
+mod header;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use serde::Serialize;
+
+use crate::account::Account;
+use crate::client::{Client, Kind};
+use crate::events::ServerInfo;
+use crate::parser::Publish;
+use crate::sublist::Member as _;
+use crate::subscription::Subscription;
+pub(crate) use event::timestamp;
+use event::{Event, Step};
+
+/// The header that asks for a trace, and says where to.
+pub(crate) const DESTINATION: &str = "Nats-Trace-Dest";
+/// What it says when a message has left the account whose business the trace is.
+pub(crate) const DISABLED: &str = "trace disabled";
+/// The header by which the message itself goes nowhere.
+const ONLY: &str = "Nats-Trace-Only";
+/// Steps that are noted; of a message to more receivers the rest is not.
+const STEPS: usize = 4096;
+
+/// Why somebody who listens did not get a message; nats-server's words.
+pub(crate) mod reason {
+    pub(crate) const NO_ECHO: &str = "Not delivered because of no echo";
+    pub(crate) const DENIED: &str = "Not delivered because subscription denies this subject";
+    pub(crate) const CLOSED: &str = "Not delivered because client is closed";
+    pub(crate) const EXCEEDED: &str = "Not delivered because auto-unsubscribe exceeded";
+    pub(crate) const NOT_THERE: &str =
+        "Not delivered because remote does not support message tracing";
+    pub(crate) const LOST_THERE: &str = "Message delivered but remote does not support message tracing so no trace event generated from there";
+}
+
+/// What is noted of one message on its way.
+#[derive(Debug)]
+pub(crate) struct Trace {
+    destination: Box<[u8]>,
+    /// Whether the message itself goes nowhere.
+    pub(crate) only: bool,
+    /// Where the message came in, and the event goes.
+    pub(crate) account: Arc<Account>,
+    request: Request,
+    events: Vec<Event>,
+}
+
+/// What was sent.
+#[derive(Debug, Serialize)]
+struct Request {
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    header: BTreeMap<String, Vec<String>>,
+    #[serde(rename = "msgsize")]
+    size: usize,
+}
+
+/// The event as it is published.
+#[derive(Serialize)]
+struct Report<'a> {
+    server: &'a ServerInfo,
+    request: &'a Request,
+    events: &'a [Event],
+}
+
+/// Whether a message asks to be traced. A look for one word, in messages with headers only.
+#[inline]
+pub(crate) fn is_wanted(message: &Publish<'_>) -> bool {
+    message
+        .header_len
+        .is_some_and(|len| header::value(&message.body[..len], DESTINATION).is_some())
+}
+
+// === impl Trace ===
+
+impl Trace {
+    /// Begins to trace a message that asks for it.
+    pub(crate) fn begin(
+        message: &Publish<'_>,
+        from: &Client,
+        name: Option<&str>,
+        account: &Arc<Account>,
+    ) -> Option<Self> {
+        let block = &message.body[..message.header_len?];
+        let destination = header::value(block, DESTINATION)?.into();
+        let header = header::all(block);
+        let only = header
+            .get(ONLY)
+            .and_then(|values| values.first())
+            .is_some_and(|value| {
+                ["1", "true", "on"]
+                    .iter()
+                    .any(|word| value.eq_ignore_ascii_case(word))
+            });
+        let size = message.size();
+        let mut trace = Trace {
+            destination,
+            only,
+            account: Arc::clone(account),
+            request: Request { header, size },
+            events: Vec::new(),
+        };
+        trace.note(Step::In {
+            kind: kind(from),
+            cid: from.id,
+            name: name.unwrap_or_default().to_owned(),
+            account: account.name.to_string(),
+            subject: text(message.subject),
+            error: None,
+        });
+        Some(trace)
+    }
+
+    /// Where the event will go.
+    pub(crate) fn destination(&self) -> &[u8] {
+        &self.destination
+    }
+
+    /// It was not taken at all.
+    pub(crate) fn refused(&mut self, why: &str) {
+        if let Some(Event {
+            step: Step::In { error, .. },
+            ..
+        }) = self.events.first_mut()
+        {
+            *error = Some(why.to_owned());
+        }
+    }
+
+    /// Its subject was mapped to another.
+    pub(crate) fn mapped(&mut self, to: &[u8]) {
+        self.note(Step::Mapping { to: text(to) });
+    }
+
+    /// A client of another account got it by an import, under the name it has there.
+    pub(crate) fn exported(&mut self, to_account: &str, to: &[u8]) {
+        self.note(Step::StreamExport {
+            account: to_account.to_owned(),
+            to: text(to),
+        });
+    }
+
+    /// It went to a service of another account.
+    pub(crate) fn imported(&mut self, account: &str, from: &[u8], to: &[u8]) {
+        self.note(Step::ServiceImport {
+            account: account.to_owned(),
+            from: text(from),
+            to: text(to),
+        });
+    }
+
+    /// It went to a subscription, or did not.
+    pub(crate) fn egress(&mut self, sub: &Subscription, error: Option<&'static str>) {
+        let client = &sub.client;
+        self.note(Step::Out {
+            kind: kind(client),
+            cid: client.id,
+            name: name(client),
+            subscription: text(sub.subject()),
+            queue: sub.queue().map(|queue| text(queue)),
+            error,
+        });
+    }
+
+    /// It is to go to another server; whether it may. What is only traced stays here, as the other might
+    /// deliver it.
+    pub(crate) fn passes(&mut self, route: &Client) -> bool {
+        self.note(Step::Out {
+            kind: kind(route),
+            cid: route.id,
+            name: name(route),
+            subscription: String::new(),
+            queue: None,
+            error: Some(if self.only {
+                reason::NOT_THERE
+            } else {
+                reason::LOST_THERE
+            }),
+        });
+        !self.only
+    }
+
+    /// The event, with what introduces this server.
+    pub(crate) fn report(&self, server: &ServerInfo) -> Vec<u8> {
+        let report = Report {
+            server,
+            request: &self.request,
+            events: &self.events,
+        };
+        serde_json::to_vec(&report).unwrap_or_default()
+    }
+
+    fn note(&mut self, step: Step) {
+        if self.events.len() < STEPS {
+            let at = SystemTime::now();
+            self.events.push(Event { at, step });
+        }
+    }
+}
+
+/// nats-server's number for what a connection is.
+fn kind(client: &Client) -> u8 {
+    match client.kind {
+        Kind::Client => 0,
+        Kind::Route => 1,
+        Kind::System => 3,
+    }
+}
+
+fn name(client: &Client) -> String {
+    client
+        .about()
+        .name
+        .as_deref()
+        .unwrap_or_default()
+        .to_owned()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
