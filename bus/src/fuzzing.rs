@@ -5,9 +5,14 @@
 
 mod client;
 mod config;
+mod cut;
+mod route;
+mod websocket;
 
 pub use client::client;
 pub use config::config;
+pub use route::route;
+pub use websocket::websocket;
 
 #[cfg(test)]
 mod tests;

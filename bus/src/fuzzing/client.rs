@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 
+use super::cut::{Dice, pieces};
 use crate::parser::{Op, Parser, Rules, Violation};
 
 /// Payloads that lack more than this take the way of large ones, straight into their own buffer.
@@ -19,7 +20,7 @@ pub fn client(data: &[u8]) {
         connect_only: mode & 8 != 0,
     };
     let whole = Feeder::new(rules, false).feed_all([stream]);
-    let mut dice = Dice(u64::from(u16::from_le_bytes([low, high])) | 1 << 16);
+    let mut dice = Dice::new([low, high]);
     let cut = Feeder::new(rules, false).feed_all(pieces(stream, &mut dice));
     assert_eq!(whole, cut, "where the stream is cut matters");
     let broken = Feeder::new(rules, true).feed_all(pieces(stream, &mut dice));
@@ -199,39 +200,5 @@ fn say(op: &Op<'_>, to: &mut Vec<u8>) {
         Op::Pong => line(&[b"PONG"]),
         Op::Ignored => line(&[b"+OK"]),
         Op::Error => line(&[b"-ERR"]),
-    }
-}
-
-/// Cuts a stream into pieces of random lengths, short ones more often.
-fn pieces<'a>(stream: &'a [u8], dice: &mut Dice) -> Vec<&'a [u8]> {
-    let mut pieces = Vec::new();
-    let mut rest = stream;
-    while !rest.is_empty() {
-        let most = if dice.roll().is_multiple_of(4) {
-            200
-        } else {
-            9
-        };
-        let (head, tail) = rest.split_at(dice.below(most).min(rest.len()));
-        pieces.push(head);
-        rest = tail;
-    }
-    pieces
-}
-
-/// Randomness that a byte of the input decides.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    /// From 0 to `most`.
-    fn below(&mut self, most: u64) -> usize {
-        usize::try_from(self.roll() % (most + 1)).unwrap_or(0)
     }
 }

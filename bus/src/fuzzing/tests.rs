@@ -32,3 +32,13 @@ fn client_corpus() {
 fn config_corpus() {
     replay("config", super::config);
 }
+
+#[test]
+fn route_corpus() {
+    replay("route", super::route);
+}
+
+#[test]
+fn websocket_corpus() {
+    replay("websocket", super::websocket);
+}
