@@ -1,6 +1,9 @@
 //! Several servers as one: ours alone on loopback, and together with genuine nats-servers in network
 //! namespaces of the tests' own.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(clippy::print_stderr, reason = "what is skipped must be seen")]
 
 mod mesh;
+mod mixed;
 mod support;
+mod town;
