@@ -306,8 +306,6 @@ impl Hub {
             // A CONNECT that only changes options.
             return;
         }
-        // From the greeting to the answer: until a ping is answered, the best there is.
-        client.set_rtt(client.started.elapsed().unwrap_or_default());
         self.events.joined(self, client);
     }
 

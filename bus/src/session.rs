@@ -366,6 +366,11 @@ impl Session {
             about.name = shared(&options.name);
             about.lang = shared(&options.lang);
             about.version = shared(&options.version);
+            if !about.connected {
+                // From the greeting to the answer: until a ping is answered, the best there is.
+                let rtt = self.client.started.elapsed();
+                self.client.set_rtt(rtt.unwrap_or_default());
+            }
         }
         let settings = Arc::clone(&self.talk.settings);
         let users = settings.users_of(self.door);

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::query::Query;
 use super::subsz::SublistStats;
+use crate::config::accounts::{self as config, Crossing, ResponseType};
+use crate::exchange::Exchange;
 
 /// What is asked. As JSON it is the payload of a `$SYS.REQ.….ACCOUNTZ` request.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -68,6 +70,56 @@ pub(crate) struct Export {
     /// How a service answers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) response_type: Option<&'static str>,
+}
+
+impl Export {
+    /// An export as it was configured, or signed.
+    pub(crate) fn of(export: &config::Export) -> Self {
+        Export {
+            subject: export.subject.clone(),
+            kind: kind(export.kind),
+            response_type: (export.kind == Crossing::Service).then_some(match export.response {
+                ResponseType::Singleton => "Singleton",
+                ResponseType::Stream => "Streamed",
+                ResponseType::Chunked => "Chunked",
+            }),
+        }
+    }
+}
+
+impl Import {
+    /// All that an account takes from others.
+    pub(crate) fn all(exchange: &Exchange) -> Vec<Self> {
+        let text = |subject: &[u8]| String::from_utf8_lossy(subject).into_owned();
+        let streams = exchange.streams.iter().map(|import| Import {
+            subject: text(&import.pairing.remote),
+            account: import.exporter.name.to_string(),
+            to: String::new(),
+            local_subject: text(&import.pairing.local),
+            kind: kind(Crossing::Stream),
+            invalid: false,
+            share: false,
+            tracking: false,
+        });
+        let services = exchange.services.iter().map(|(import, _)| Import {
+            subject: text(&import.pairing.remote),
+            account: import.exporter.name.to_string(),
+            to: text(&import.pairing.local),
+            local_subject: text(&import.pairing.local),
+            kind: kind(Crossing::Service),
+            invalid: false,
+            share: import.share,
+            tracking: import.export.latency.is_some(),
+        });
+        streams.chain(services).collect()
+    }
+}
+
+fn kind(crossing: Crossing) -> &'static str {
+    match crossing {
+        Crossing::Stream => "stream",
+        Crossing::Service => "service",
+    }
 }
 
 /// What an account takes from another.

@@ -101,6 +101,8 @@ pub(crate) struct Connection {
     #[serde(skip_serializing_if = "Option::is_none")]
     subscriptions_list_detail: Option<Vec<Subscribed>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    issuer_key: Option<Arc<str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     name_tag: Option<Arc<str>>,
 }
 
@@ -288,6 +290,7 @@ impl Connection {
             account: shown(&who.account),
             subscriptions_list: names,
             subscriptions_list_detail: detail,
+            issuer_key: shown(&who.issuer_key),
             name_tag: shown(&who.account),
         }
     }

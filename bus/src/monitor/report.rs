@@ -360,18 +360,24 @@ impl<'a> Report<'a> {
         let by_account = self.by_account();
         let stats = self.tally(&account, &by_account).stats();
         let system = self.hub.accounts.system();
+        let exchange = account.exchange();
+        let now = self.now.duration_since(SystemTime::UNIX_EPOCH);
+        let now = now.map_or(0, |since| {
+            i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+        });
+        let expired = exchange.expires.is_some_and(|at| at <= now);
         Ok(accountz::Account {
             account_name: Arc::clone(&account.name),
             update_time: human::time(account.created),
             is_system: system.is_some_and(|system| Arc::ptr_eq(&system, &account)),
-            expired: false,
+            expired,
             complete: true,
             jetstream_enabled: false,
             leafnode_connections: 0,
             client_connections: by_account.get(&account.index).map_or(0, |it| it.clients),
             subscriptions: stats.num_subscriptions,
-            exports: Vec::new(),
-            imports: Vec::new(),
+            exports: exchange.exports.iter().map(accountz::Export::of).collect(),
+            imports: accountz::Import::all(&exchange),
             name_tag: Arc::clone(&account.name),
             sublist_stats: stats,
         })

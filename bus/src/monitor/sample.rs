@@ -45,6 +45,8 @@ pub(crate) struct Who {
     pub(crate) version: Option<Arc<str>>,
     /// The user: a name, or a public nkey.
     pub(crate) user: Option<Arc<str>>,
+    /// Who signed its JWT.
+    pub(crate) issuer_key: Option<Arc<str>>,
     /// Its account; absent as long as it has not been let in.
     pub(crate) account: Option<Arc<str>>,
 }
@@ -98,6 +100,10 @@ impl Sample {
                 name: about.name.clone(),
                 lang: about.lang.clone(),
                 version: about.version.clone(),
+                issuer_key: about
+                    .identity
+                    .as_ref()
+                    .and_then(|who| who.issuer_key.as_deref().map(Arc::from)),
                 user: known.or_else(|| about.claims.clone()),
                 account: Some(Arc::clone(&about.account.name)),
             }
