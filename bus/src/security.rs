@@ -39,6 +39,10 @@ pub(crate) struct WebsocketDoor {
     pub(crate) advertise: Option<String>,
 }
 
+/// What a compressed websocket message may inflate to. Clients put several messages of the protocol into
+/// one, large ones as well; as inflating goes on in small steps, this bounds work and not memory.
+const INFLATED: (usize, usize) = (8, 64 << 20);
+
 // === impl Security ===
 
 impl Security {
@@ -96,15 +100,17 @@ impl WebsocketDoor {
                 .map(|tls| Acceptor::new(tls, Listener::Clients))
                 .transpose()
                 .map_err(crate::wire::WebsocketConfigError::Tls)?,
-            // What one message of the protocol can be; several in one frame must fit as well.
-            upgrader: Arc::new(Upgrader::new(
-                websocket,
-                limits.max_payload + limits.max_control_line,
-            )?),
+            upgrader: Arc::new(Upgrader::new(websocket, inflated(limits))?),
             timeout: websocket.handshake_timeout,
             users: Users::of_websocket(config).map_err(AccessError::from)?,
             auth_timeout: websocket.auth_timeout,
             advertise: websocket.advertise.clone(),
         }))
     }
+}
+
+fn inflated(limits: &Limits) -> usize {
+    let (times, most) = INFLATED;
+    let one = limits.max_payload + limits.max_control_line;
+    one.saturating_mul(times).min(most).max(one)
 }

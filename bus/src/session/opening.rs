@@ -2,6 +2,7 @@
 //! client can say who it is has a deadline, and there is a bound on how many are at it.
 
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -24,13 +25,6 @@ use super::{End, Session, handle};
 const READ: usize = 4 << 10;
 /// The first byte of a TLS handshake.
 const TLS_HANDSHAKE: u8 = 0x16;
-
-/// What comes of waiting during a handshake.
-enum Step {
-    Read(std::io::Result<usize>),
-    Writable,
-    Signal(u32),
-}
 
 // === impl Session ===
 
@@ -174,7 +168,7 @@ impl Session {
     /// The first byte the client sends, which stays where it is; `None` when it sends none in time.
     async fn first_byte(&mut self, until: Instant, later: &mut u32) -> Result<Option<u8>, End> {
         let peek = poll_fn(|cx| {
-            if let Err(end) = self.poll_signals(cx, later) {
+            if let Err(end) = self.look_around(cx, later) {
                 return Poll::Ready(Err(end));
             }
             let mut byte = [0];
@@ -196,22 +190,10 @@ impl Session {
     async fn shake_hands(&mut self, early: &mut Vec<u8>, later: &mut u32) -> Result<(), End> {
         let mut buffer = vec![0; READ];
         loop {
-            let step = poll_fn(|cx| self.poll_step(cx, &mut buffer)).await;
-            let count = match step {
-                Step::Signal(signals) => {
-                    self.note_signals(signals, later)?;
-                    continue;
-                }
-                Step::Writable => {
-                    self.blocked = false;
-                    self.client.unblock();
-                    self.client.flush(&mut self.desk.lock().pool);
-                    continue;
-                }
-                Step::Read(Ok(0)) => return Err(End::ClientClosed),
-                Step::Read(Ok(count)) => count,
-                Step::Read(Err(error)) => return Err(End::Read(error)),
-            };
+            let count = poll_fn(|cx| self.poll_read(cx, &mut buffer, later)).await?;
+            if count == 0 {
+                return Err(End::ClientClosed);
+            }
             let decoded = {
                 let pool = &mut self.desk.lock().pool;
                 self.client.decode(&buffer[..count], early, pool)
@@ -227,35 +209,38 @@ impl Session {
         }
     }
 
-    fn poll_step(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Step> {
-        self.client.waker.register(cx.waker());
-        let signals = self.client.take_signals();
-        if signals != 0 {
-            return Poll::Ready(Step::Signal(signals));
-        }
-        if self.blocked && self.read.as_ref().poll_write_ready(cx).is_ready() {
-            return Poll::Ready(Step::Writable);
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+        later: &mut u32,
+    ) -> Poll<Result<usize, End>> {
+        if let Err(end) = self.look_around(cx, later) {
+            return Poll::Ready(Err(end));
         }
         let mut buffer = ReadBuf::new(buffer);
-        let read = std::pin::Pin::new(&mut self.read).poll_read(cx, &mut buffer);
-        read.map(|read| Step::Read(read.map(|()| buffer.filled().len())))
+        let read = Pin::new(&mut self.read).poll_read(cx, &mut buffer);
+        read.map_ok(|()| buffer.filled().len()).map_err(End::Read)
     }
 
-    fn poll_signals(&mut self, cx: &mut Context<'_>, later: &mut u32) -> Result<(), End> {
-        self.client.waker.register(cx.waker());
-        let signals = self.client.take_signals();
-        self.note_signals(signals, later)
-    }
-
-    fn note_signals(&mut self, signals: u32, later: &mut u32) -> Result<(), End> {
-        if signals & signal::END != 0 {
-            return Err(self.client.take_end().unwrap_or(End::Shutdown));
+    /// What a wait is interrupted by: signals, and a socket that has room again (a new one has none before
+    /// its first event).
+    fn look_around(&mut self, cx: &mut Context<'_>, later: &mut u32) -> Result<(), End> {
+        loop {
+            self.client.waker.register(cx.waker());
+            let signals = self.client.take_signals();
+            if signals & signal::END != 0 {
+                return Err(self.client.take_end().unwrap_or(End::Shutdown));
+            }
+            self.blocked |= signals & signal::BLOCKED != 0;
+            *later |= signals & !signal::BLOCKED;
+            if !self.blocked || self.read.as_ref().poll_write_ready(cx).is_pending() {
+                return Ok(());
+            }
+            self.blocked = false;
+            self.client.unblock();
+            self.client.flush(&mut self.desk.lock().pool);
         }
-        if signals & signal::BLOCKED != 0 {
-            self.blocked = true;
-        }
-        *later |= signals & !signal::BLOCKED;
-        Ok(())
     }
 }
 

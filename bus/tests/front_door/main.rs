@@ -3,6 +3,8 @@
 
 mod accounts;
 mod auth;
+mod certificates;
+mod clients;
 mod configs;
 mod crowd;
 mod hostile;
@@ -14,6 +16,9 @@ mod operations;
 mod program;
 mod protocol;
 mod queues;
+mod secure;
 mod slow;
+mod spoken;
 mod support;
 mod tap;
+mod websocket;

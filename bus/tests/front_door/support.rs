@@ -20,6 +20,7 @@ pub(crate) struct TestBroker {
     pub(crate) address: SocketAddr,
     pub(crate) monitor: Option<SocketAddr>,
     pub(crate) monitor_https: Option<SocketAddr>,
+    pub(crate) websocket: Option<SocketAddr>,
     pub(crate) handle: Handle,
     pub(crate) running: tokio::task::JoinHandle<Result<(), cupola_bus::RunError>>,
     pub(crate) shutdown: CancellationToken,
@@ -30,6 +31,9 @@ pub(crate) struct TestBroker {
 pub(crate) fn config(json: serde_json::Value, listen: SocketAddr) -> Config {
     let mut config: Config = serde_json::from_value(json).unwrap();
     config.listen = listen;
+    if let Some(websocket) = &mut config.websocket {
+        websocket.listen = listen;
+    }
     config.workers = config.workers.or(Some(2));
     // Its time would be anywhere in a test; those about pings set the interval, which wins.
     config.limits.first_ping = Duration::from_secs(3600);
@@ -45,6 +49,7 @@ pub(crate) async fn broker(json: serde_json::Value) -> TestBroker {
         address: broker.client_address().unwrap(),
         monitor: broker.monitor_address(),
         monitor_https: broker.monitor_https_address(),
+        websocket: broker.websocket_address().map(|(address, _)| address),
         handle: broker.handle(),
         running: tokio::spawn(broker.run(shutdown.clone())),
         shutdown: shutdown.clone(),
