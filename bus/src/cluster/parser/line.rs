@@ -87,9 +87,8 @@ impl<'a> Queues<'a> {
 
 /// Parses a line without its `\n`.
 pub(super) fn parse<'a>(line: &'a [u8], rules: &Rules) -> Result<Line<'a>, Violation> {
-    if line.len() > rules.max_control_line {
-        return Err(Violation::MaxControlLine);
-    }
+    // In the same order as when it comes in pieces.
+    check_partial(line, rules)?;
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     let (verb, arguments) = split_verb(line)?;
     if memchr::memchr(b'\r', arguments).is_some() {
