@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::conf::{ConfError, Entry, Kind, Map, Problem};
-use crate::config::{Config, RouteUrl};
+use crate::config::Config;
 pub use log::Log;
 pub use read::Address;
 use read::Field;
@@ -287,11 +287,6 @@ impl Options {
             let doubt = entry.at.error(Problem::BareDuration(entry.key.clone()));
             self.doubtful.push(doubt.to_string());
         }
-    }
-
-    /// Adds peers to dial, as the command line names them.
-    pub fn set_routes(&mut self, routes: Vec<RouteUrl>) {
-        self.config.cluster.get_or_insert_default().routes = routes;
     }
 }
 
