@@ -61,8 +61,6 @@ pub(crate) struct RouteSession {
     talk: Talk,
     dialled: Option<Box<Dialled>>,
     coded: bool,
-    /// Whether the handshake is over and the first words are said.
-    greeted: bool,
     blocked: bool,
     timer: Pin<Box<Sleep>>,
     next_ping: Instant,
@@ -169,7 +167,6 @@ impl RouteSession {
             talk: Talk::new(route, hub, node),
             dialled,
             coded,
-            greeted: false,
             blocked: false,
             timer: Box::pin(tokio::time::sleep_until(now)),
             next_ping: now + FIRST_PING,
@@ -246,9 +243,6 @@ impl RouteSession {
                 Event::Turn(turn) => {
                     let busy = matches!(turn, Turn::Full);
                     let done = self.settle_turn(turn).await;
-                    if !self.greeted {
-                        self.greet(url.as_ref());
-                    }
                     if busy {
                         // Let the driver and the other connections of this worker have their turn.
                         tokio::task::yield_now().await;
@@ -272,27 +266,15 @@ impl RouteSession {
 
     /// Says who this server is, as soon as the handshake is over.
     fn greet(&mut self, url: Option<&config::RouteUrl>) {
-        let ready = match &self.client.out().wire {
-            Some(wire) => wire.is_ready(),
-            None => return,
-        };
-        if !ready {
-            return;
-        }
-        self.greeted = true;
         let Talk {
             hub, node, route, ..
         } = &self.talk;
         let mut words = url.map(|url| node.greeting(hub, url)).unwrap_or_default();
         words.extend_from_slice(&node.info(hub, route.gossip).frame());
-        self.send(&words);
-        if self
-            .patient_until
-            .is_none_or(|(_, wait)| wait == Wait::Handshake)
-        {
-            self.patient_until = self.first_wait(Instant::now());
-            self.arm_timer();
-        }
+        self.talk.words = Some(words);
+        let mut desk = self.desk.lock();
+        self.talk.greet(&mut desk);
+        desk.flush();
     }
 
     /// What the peer is waited for first, in clear.
@@ -382,6 +364,14 @@ impl RouteSession {
 
     /// What has come may end a wait, or begin one.
     fn note_progress(&mut self) {
+        if self.talk.has_greeted()
+            && self
+                .patient_until
+                .is_some_and(|(_, wait)| wait == Wait::Handshake)
+        {
+            self.patient_until = self.first_wait(Instant::now());
+            self.arm_timer();
+        }
         if self.talk.is_introduced()
             && self
                 .patient_until
@@ -487,7 +477,7 @@ impl RouteSession {
             let interval = node::ping_interval(&self.talk.hub);
             let jitter = interval.mul_f64(rand::rng().random_range(0.0..0.2));
             self.next_ping = now + interval + jitter;
-            if self.greeted && self.talk.is_introduced() {
+            if self.talk.is_introduced() {
                 self.ping()?;
             }
         }
@@ -538,7 +528,7 @@ impl RouteSession {
 
     /// Says why, if there is anything to say, and lets it get through.
     async fn farewell(&mut self, end: &End) {
-        let Some(text) = end::text(end).filter(|_| self.greeted) else {
+        let Some(text) = end::text(end).filter(|_| self.talk.has_greeted()) else {
             return;
         };
         self.send(format!("-ERR '{text}'\r\n").as_bytes());
@@ -596,7 +586,10 @@ fn decode(parser: &mut Parser, talk: &mut Talk, desk: &mut Desk, input: &[u8]) -
     plain.clear();
     let client = &talk.route.client;
     let decoded = client.decode(input, &mut plain, &mut desk.pool);
+    // Before what the peer has said is answered.
+    talk.greet(desk);
     let turn = if plain.is_empty() {
+        desk.flush();
         Turn::Done
     } else {
         handle(parser, talk, desk, &plain)

@@ -39,6 +39,8 @@ pub(super) struct Talk {
     pub(super) route: Arc<Route>,
     pub(super) hub: Arc<Hub>,
     pub(super) node: Arc<Node>,
+    /// The first words, until the handshake is over and they are said.
+    pub(super) words: Option<Vec<u8>>,
     /// The peer's number, once it has said who it is.
     number: Option<u32>,
     /// Set when this is a spare connection: how much had been heard of the other one.
@@ -65,6 +67,7 @@ impl Talk {
             route,
             hub,
             node,
+            words: None,
             number: None,
             spare: None,
             accounts: HashMap::new(),
@@ -80,6 +83,23 @@ impl Talk {
     /// Whether the peer has said who it is, and is one to talk to.
     pub(super) fn is_introduced(&self) -> bool {
         self.number.is_some()
+    }
+
+    /// Whether this server has said who it is.
+    pub(super) fn has_greeted(&self) -> bool {
+        self.words.is_none()
+    }
+
+    /// Says who this server is, once that is possible.
+    pub(super) fn greet(&mut self, desk: &mut Desk) {
+        let client = &self.route.client;
+        let ready = match &client.out().wire {
+            Some(wire) => wire.is_ready(),
+            None => false,
+        };
+        if let Some(words) = self.words.take_if(|_| ready) {
+            desk.send(client, &words);
+        }
     }
 
     /// Makes the numbers of this turn visible to others.

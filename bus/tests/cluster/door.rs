@@ -1,0 +1,96 @@
+//! Who is let in by the door of routes.
+
+use std::net::SocketAddr;
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+
+use crate::support::{Raw, connected, eventually, server};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn peers_must_know_user_and_password() {
+    let lock = serde_json::json!({ "authorization": { "user": "r", "password": "s3cret" } });
+    let a = server("a", &[], lock.clone()).await;
+    let knows = server("b", &[a.routes], lock).await;
+    let wrong = serde_json::json!({
+        "authorization": { "user": "r", "password": "guess" },
+    });
+    let guesses = server("c", &[a.routes], wrong).await;
+    knows.has_peers(1).await;
+    a.has_peers(1).await;
+    let in_url = format!("nats://r:s3cret@{}", a.routes);
+    let told = server("d", &[], serde_json::json!({ "routes": [in_url] })).await;
+    // It cannot be dialled by the others, who have no credentials for it, but is known by its own route.
+    eventually("the one with the URL is let in", || {
+        told.handle.peers() >= 1
+    })
+    .await;
+    assert_eq!(guesses.handle.peers(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_made_up_name_yields_and_a_chosen_one_does_not() {
+    let a = server("a", &[], serde_json::json!({ "name": "west" })).await;
+    let nameless = server("b", &[a.routes], serde_json::json!({ "name": null })).await;
+    let other = server("c", &[a.routes], serde_json::json!({ "name": "east" })).await;
+    nameless.has_peers(1).await;
+    let (mut one, mut two) = (a.client().await, nameless.client().await);
+    connected(&mut one, &mut two).await;
+    assert_eq!(Raw::dial(nameless.clients).await.info["cluster"], "west");
+    assert_eq!(other.handle.peers(), 0);
+    a.has_peers(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_made_up_names_become_one() {
+    let nameless = || serde_json::json!({ "name": null });
+    let a = server("a", &[], nameless()).await;
+    let b = server("b", &[a.routes], nameless()).await;
+    a.has_peers(1).await;
+    b.has_peers(1).await;
+    let name = async |at: SocketAddr| Raw::dial(at).await.info["cluster"].clone();
+    assert_eq!(name(a.clients).await, name(b.clients).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_comes_by_the_wrong_door_is_told() {
+    let a = server("a", &[], serde_json::json!({})).await;
+    let mut lost = Raw::dial(a.routes).await;
+    lost.send("CONNECT {\"verbose\":false,\"lang\":\"rust\"}\r\n")
+        .await;
+    lost.ends_with("-ERR 'attempted to connect to route port'\r\n")
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn routes_are_secured_when_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut root = CertificateParams::new(Vec::new()).unwrap();
+    root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let root = CertifiedIssuer::self_signed(root, KeyPair::generate().unwrap()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let names = vec!["127.0.0.1".to_owned(), "localhost".to_owned()];
+    let leaf = CertificateParams::new(names)
+        .unwrap()
+        .signed_by(&key, &root)
+        .unwrap();
+    let write = |name: &str, text: String| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let tls = serde_json::json!({ "tls": {
+        "ca_file": write("ca.pem", root.pem()),
+        "cert_file": write("leaf.pem", leaf.pem()),
+        "key_file": write("leaf.key", key.serialize_pem()),
+    } });
+    let a = server("a", &[], tls.clone()).await;
+    let b = server("b", &[a.routes], tls.clone()).await;
+    let c = server("c", &[a.routes], tls).await;
+    let clear = server("d", &[a.routes], serde_json::json!({})).await;
+    for server in [&a, &b, &c] {
+        server.has_peers(2).await;
+    }
+    let (mut one, mut two) = (b.client().await, c.client().await);
+    connected(&mut one, &mut two).await;
+    assert_eq!(clear.handle.peers(), 0);
+}
