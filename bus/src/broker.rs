@@ -150,6 +150,9 @@ pub async fn build(config: Config, listeners: impl Into<Listeners>) -> Result<Br
         None => None,
     };
     access.apply(&hub.accounts, hub.system_client());
+    if let Some(address) = at(&routes) {
+        let _ = hub.monitor.cluster_address.set(address);
+    }
     hub.events.attach(&hub);
     let count = config.workers.unwrap_or_else(|| {
         std::thread::available_parallelism().map_or(1, |cores| cores.get().min(MOST_WORKERS))

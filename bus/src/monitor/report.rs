@@ -134,7 +134,7 @@ impl<'a> Report<'a> {
             max_control_line: limits.max_control_line,
             max_payload: limits.max_payload,
             max_pending: limits.max_pending,
-            cluster: facts.cluster.clone(),
+            cluster: facts.cluster(hub.monitor.cluster_address.get()),
             gateway: Nothing {},
             leaf: Nothing {},
             mqtt: Nothing {},
@@ -314,7 +314,11 @@ impl<'a> Report<'a> {
             port: sample.peer.port(),
             start: human::time(sample.start),
             last_activity: human::time(sample.last),
-            rtt: sample.rtt.map(human::exact),
+            rtt: known
+                .as_ref()
+                .map(|route| route.rtt())
+                .filter(|rtt| !rtt.is_zero())
+                .map(human::exact),
             uptime: human::elapsed(sample.uptime(self.now)),
             idle: human::elapsed(sample.idle(self.now)),
             pending_size: sample.pending,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::SystemTime;
 
@@ -22,6 +23,8 @@ pub(crate) struct State {
     pub(crate) facts: Facts,
     pub(crate) closed: Closed,
     pub(crate) load: Load,
+    /// Where routes are accepted.
+    pub(crate) cluster_address: OnceLock<SocketAddr>,
     /// Turns in which a publisher was made to wait for a receiver.
     pub(crate) stalls: AtomicU64,
     requests: [AtomicU64; Endpoint::ALL.len()],
@@ -67,6 +70,7 @@ impl State {
             facts: Facts::new(config, http, https),
             closed: Closed::new(config.max_closed_clients),
             load: Load::default(),
+            cluster_address: OnceLock::new(),
             stalls: AtomicU64::new(0),
             requests: std::array::from_fn(|_| AtomicU64::new(0)),
             caches: Mutex::default(),
@@ -190,6 +194,15 @@ impl Facts {
 }
 
 impl Facts {
+    /// The cluster with the port that routes have got.
+    pub(super) fn cluster(&self, address: Option<&SocketAddr>) -> ClusterOptions {
+        let mut cluster = self.cluster.clone();
+        if let Some(address) = address {
+            cluster.port = address.port();
+        }
+        cluster
+    }
+
     /// The websocket listener with the port it has got.
     pub(super) fn websocket(&self, address: Option<&SocketAddr>) -> WebsocketOptions {
         let mut websocket = self.websocket.clone();

@@ -29,6 +29,10 @@ const LACKING: &[&str] = &[
     "feature_flags",
     // How long JetStream waits for disks.
     "disk_io_wait_stats",
+    // Routes for single accounts, and pools of them, are declined.
+    "routes[].account",
+    "data.routes[].account",
+    "cluster.pool_size",
 ];
 
 /// What is asked over HTTP.
@@ -97,9 +101,10 @@ const LATER_REQUESTS: &[(&str, &str)] = &[
     ("$SYS.REQ.SERVER.<id>.RELOAD", ""),
 ];
 
-fn config(name: &str) -> String {
+fn config(name: &str, route: &str) -> String {
     format!(
         "listen: \"127.0.0.1:-1\"\nhttp: \"127.0.0.1:-1\"\nserver_name: {name}\nserver_tags: [\"az:a\", \"big\"]\n\
+         cluster {{ name: kolb, listen: \"127.0.0.1:-1\"{route} }}\n\
          accounts {{\n\
            A {{ users: [{{user: a, password: pw}}], exports: [{{stream: \"pub.>\"}}, {{service: \"help\"}}],\n\
              imports: [{{service: {{account: B, subject: \"do.it\"}}, to: \"done\"}}] }}\n\
@@ -114,7 +119,12 @@ fn config(name: &str) -> String {
 
 /// Has clients do a bit of everything, and asks for everything there is.
 fn observe(program: &Path, is_old: bool) -> Shapes {
-    let mut alpha = Server::start(program, &config("alpha"));
+    let mut alpha = Server::start(program, &config("alpha", ""));
+    let route = format!(", routes: [\"nats://{}\"]", alpha.cluster.unwrap());
+    let beta = Server::start(program, &config("beta", &route));
+    until("the servers have found each other", || {
+        (alpha.json("/routez")["num_routes"].as_u64()? > 0).then_some(())
+    });
     let mut shapes = Shapes::new();
     let mut listener = alpha.client("sys");
     listener.send("SUB $SYS.> all\r\n");
@@ -122,6 +132,14 @@ fn observe(program: &Path, is_old: bool) -> Shapes {
     let mut alice = alpha.client("a");
     alice.send("SUB foo 1\r\nSUB bar.* 2\r\nSUB foo q 3\r\nUNSUB 3 10\r\nPUB foo 3\r\nabc\r\n");
     alice.sync();
+    let mut away = beta.client("a");
+    away.send("SUB foo 1\r\nSUB away q 2\r\n");
+    away.sync();
+    until("its interest has arrived", || {
+        let routez = alpha.json("/routez?subs=1").to_string();
+        // The round trip is measured a moment after the greeting.
+        (routez.contains("away") && routez.contains("rtt")).then_some(())
+    });
     drop(alpha.client("b"));
     let mut wrong = Client::dial(alpha.clients);
     wrong.send("CONNECT {\"user\":\"x\",\"pass\":\"y\",\"name\":\"evil\"}\r\n");

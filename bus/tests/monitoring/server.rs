@@ -14,6 +14,7 @@ pub(crate) struct Server {
     process: Child,
     pub(crate) clients: SocketAddr,
     pub(crate) monitor: SocketAddr,
+    pub(crate) cluster: Option<SocketAddr>,
     _folder: tempfile::TempDir,
 }
 
@@ -75,6 +76,7 @@ impl Server {
             process,
             clients: address("nats").unwrap(),
             monitor: address("monitoring").unwrap(),
+            cluster: address("cluster"),
             _folder: folder,
         }
     }
