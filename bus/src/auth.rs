@@ -3,105 +3,29 @@
 //! Secrets are compared by their digests in constant time, and an unknown name costs what a known one
 //! with a wrong password does.
 
+mod identity;
+mod password;
+
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
-use chrono::Utc;
 use nkeys::{KeyPair, KeyPairType};
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
-use subtle::ConstantTimeEq as _;
-use tokio::time::Instant;
 
 use crate::account::GLOBAL;
 use crate::config;
-use crate::jwt::{Presented, Trust};
+use crate::jwt::Trust;
 use crate::permissions::{BadRule, Permissions};
 use crate::protocol::ConnectOptions;
 use crate::wire::tls::Leaf;
-
-/// A user, as its connections share it.
-#[derive(Debug)]
-pub(crate) struct Identity {
-    /// Name or public nkey; what monitoring and logs say.
-    pub name: String,
-    /// The account it belongs to.
-    pub account: Arc<str>,
-    /// What it may do; `None` is everything.
-    pub permissions: Option<Permissions>,
-    /// The same as it was written.
-    pub granted: Option<config::Permissions>,
-    /// Its own bounds.
-    pub limits: UserLimits,
-    /// Ways it may come (`STANDARD`, `WEBSOCKET`); all when absent.
-    ways: Option<Vec<String>>,
-    /// When it must go, and what it is told.
-    pub until: Option<(Instant, Expiry)>,
-    /// Who signed its JWT.
-    pub issuer_key: Option<String>,
-    /// Its name for people, from its JWT.
-    pub name_tag: Option<String>,
-    /// When its JWT was made.
-    issued_at: i64,
-    /// How it proves who it is, so that a reload can see whether that has changed.
-    proof: Proof,
-}
-
-/// How much one connection of a user may use.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct UserLimits {
-    pub max_subscriptions: Option<u32>,
-    pub max_payload: Option<usize>,
-}
-
-/// Whose time is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Expiry {
-    User,
-    Account,
-}
-
-/// How a user proves who it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Proof {
-    /// By a key, which is its name.
-    Nkey,
-    /// By a password with this digest (of the hash, if it is one).
-    Password([u8; 32]),
-    Token([u8; 32]),
-    Jwt,
-}
-
-/// What a connection is, besides what it says.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Doorway<'a> {
-    /// What it had to sign.
-    pub nonce: &'a str,
-    /// Where it comes from.
-    pub address: IpAddr,
-    /// How it comes: `STANDARD` or `WEBSOCKET`.
-    pub way: &'a str,
-}
-
-/// What a reload means for a connection.
-#[derive(Debug)]
-pub(crate) enum Standing {
-    /// It stays as it is.
-    Same,
-    /// It stays, as this user from now on (or as nobody in particular).
-    Now(Option<Arc<Identity>>),
-    /// Its user is gone, or proves itself differently.
-    Gone,
-    /// Its JWT has been revoked.
-    Revoked,
-    /// Its account is gone or over.
-    AccountOver,
-}
+pub(crate) use identity::{Doorway, Expiry, Identity, Standing};
+use identity::{Proof, admit, trusted};
+use password::Password;
+pub(crate) use password::SlowCheck;
 
 /// The users a broker knows.
 #[derive(Debug, Default)]
@@ -116,15 +40,6 @@ pub(crate) struct Users {
     required: bool,
 }
 
-/// How a password is checked.
-#[derive(Clone)]
-enum Password {
-    /// SHA-256 of a plain one.
-    Digest([u8; 32]),
-    /// A bcrypt hash, as it was written.
-    Bcrypt(Arc<str>),
-}
-
 /// What came of checking credentials.
 #[derive(Debug)]
 pub(crate) enum Verdict {
@@ -136,14 +51,6 @@ pub(crate) enum Verdict {
     Refused,
     /// Decided by a bcrypt hash, which takes its time: to be run where blocking is allowed.
     Slow(SlowCheck),
-}
-
-/// A password check that takes milliseconds of CPU.
-#[derive(Debug)]
-pub(crate) struct SlowCheck {
-    given: SecretString,
-    hash: Arc<str>,
-    identity: Arc<Identity>,
 }
 
 /// An authorization section that makes no sense.
@@ -436,115 +343,6 @@ impl Users {
     }
 }
 
-// === impl Identity ===
-
-impl Identity {
-    fn nobody(name: &str, account: &str) -> Self {
-        Identity {
-            name: name.to_owned(),
-            account: account.into(),
-            permissions: None,
-            granted: None,
-            limits: UserLimits::default(),
-            ways: None,
-            until: None,
-            issuer_key: None,
-            name_tag: None,
-            issued_at: 0,
-            proof: Proof::Nkey,
-        }
-    }
-
-    fn may_come_by(&self, way: &str) -> bool {
-        let same = |allowed: &String| allowed.eq_ignore_ascii_case(way);
-        self.ways.as_ref().is_none_or(|ways| ways.iter().any(same))
-    }
-}
-
-impl Default for Identity {
-    /// Nobody, who may do nothing of note; stands in where a check only has to take its time.
-    fn default() -> Self {
-        Identity {
-            permissions: Some(Permissions::default()),
-            ..Identity::nobody("", GLOBAL)
-        }
-    }
-}
-
-/// Lets in who presents a JWT that a trusted operator stands behind.
-fn admit(trust: &Trust, options: &ConnectOptions, door: &Doorway<'_>) -> Verdict {
-    let Some(jwt) = &options.jwt else {
-        return Verdict::Refused;
-    };
-    let presented = Presented {
-        jwt: jwt.expose_secret(),
-        signature: options.sig.as_deref(),
-        nonce: door.nonce,
-        address: door.address,
-        way: door.way,
-        now: Utc::now(),
-    };
-    let admitted = match trust.admit(&presented) {
-        Ok(admitted) => admitted,
-        Err(refusal) => {
-            tracing::debug!(client.address = %door.address, %refusal, "user with a JWT refused");
-            return Verdict::Refused;
-        }
-    };
-    let account = &admitted.account;
-    let default = account.describe().default_permissions;
-    let granted = admitted.permissions.as_ref().or(default.as_ref());
-    let permissions = match granted.map(Permissions::compile).transpose() {
-        Ok(permissions) => permissions,
-        Err(rule) => {
-            tracing::debug!(%rule, "user with a JWT refused");
-            return Verdict::Refused;
-        }
-    };
-    // What ends beyond any clock does not end.
-    let in_time = |left: Duration| Instant::now().checked_add(left);
-    let user = admitted.left.and_then(in_time).map(|at| (at, Expiry::User));
-    let account_left = account
-        .expires()
-        .and_then(|end| u64::try_from(end - presented.now.timestamp()).ok());
-    let over = account_left
-        .and_then(|left| in_time(Duration::from_secs(left)))
-        .map(|at| (at, Expiry::Account));
-    let granted = granted.cloned();
-    Verdict::Known(Arc::new(Identity {
-        permissions,
-        granted,
-        limits: UserLimits {
-            max_subscriptions: admitted.max_subscriptions,
-            max_payload: admitted.max_payload,
-        },
-        until: user.into_iter().chain(over).min_by_key(|(at, _)| *at),
-        issuer_key: Some(admitted.issuer),
-        name_tag: (!admitted.name.is_empty()).then_some(admitted.name),
-        issued_at: admitted.issued_at,
-        proof: Proof::Jwt,
-        ..Identity::nobody(&admitted.key, account.key())
-    }))
-}
-
-/// Whether a user with a JWT may stay with the accounts as they are now.
-fn trusted(trust: &Trust, identity: &Identity) -> Standing {
-    let Some(account) = trust.account(&identity.account) else {
-        return Standing::AccountOver;
-    };
-    if !account.is_current(Utc::now().timestamp()) || account.violation().is_some() {
-        return Standing::AccountOver;
-    }
-    if account.has_revoked(&identity.name, identity.issued_at) {
-        return Standing::Revoked;
-    }
-    let issuer = identity.issuer_key.as_deref().unwrap_or_default();
-    if !account.is_signer(issuer, trust.is_strict(account.issuer())) {
-        return Standing::Gone;
-    }
-    Standing::Same
-}
-
 fn digest(secret: &SecretString) -> [u8; 32] {
     Sha256::digest(secret.expose_secret().as_bytes()).into()
 }
@@ -591,203 +389,5 @@ fn is_signed(key: &KeyPair, nonce: &str, signature: Option<&str>) -> bool {
     })
 }
 
-// === impl Password ===
-
-impl Password {
-    fn new(secret: &SecretString) -> Self {
-        let secret = secret.expose_secret();
-        if is_bcrypt(secret) {
-            Password::Bcrypt(secret.into())
-        } else {
-            Password::Digest(Sha256::digest(secret.as_bytes()).into())
-        }
-    }
-
-    fn check(&self, given: SecretString, identity: &Arc<Identity>) -> Verdict {
-        match self {
-            // Nobody is let in by not having a password.
-            Password::Digest(_) if given.expose_secret().is_empty() => Verdict::Refused,
-            Password::Digest(digest) => {
-                let given: [u8; 32] = Sha256::digest(given.expose_secret().as_bytes()).into();
-                if bool::from(given.ct_eq(digest)) {
-                    Verdict::Known(Arc::clone(identity))
-                } else {
-                    Verdict::Refused
-                }
-            }
-            Password::Bcrypt(hash) => Verdict::Slow(SlowCheck {
-                given,
-                hash: Arc::clone(hash),
-                identity: Arc::clone(identity),
-            }),
-        }
-    }
-}
-
-impl std::fmt::Debug for Password {
-    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        to.write_str("Password")
-    }
-}
-
-fn is_bcrypt(secret: &str) -> bool {
-    secret.len() == 60
-        && ["$2a$", "$2b$", "$2x$", "$2y$"]
-            .iter()
-            .any(|p| secret.starts_with(p))
-}
-
-// === impl SlowCheck ===
-
-impl SlowCheck {
-    /// Hashes and compares; blocks the thread for as long as the hash's cost says.
-    pub(crate) fn run(self) -> Option<Arc<Identity>> {
-        let same = bcrypt::verify(self.given.expose_secret(), &self.hash).unwrap_or(false);
-        same.then_some(self.identity)
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test may panic")]
-
-    use super::*;
-
-    fn users(json: serde_json::Value) -> Result<Users, AuthConfigError> {
-        Users::compile(&serde_json::from_value(json).unwrap(), &[], None)
-    }
-
-    fn door(nonce: &str) -> Doorway<'_> {
-        Doorway {
-            nonce,
-            address: [127, 0, 0, 1].into(),
-            way: "STANDARD",
-        }
-    }
-
-    fn connect(json: serde_json::Value) -> ConnectOptions {
-        serde_json::from_value(json).unwrap()
-    }
-
-    fn name(verdict: Verdict) -> Option<String> {
-        match verdict {
-            Verdict::Known(identity) => Some(identity.name.clone()),
-            Verdict::Slow(check) => check.run().map(|identity| identity.name.clone()),
-            Verdict::Open => Some("open".to_owned()),
-            Verdict::Refused => None,
-        }
-    }
-
-    #[test]
-    fn passwords_tokens_and_nobody() {
-        let users = users(serde_json::json!({
-            "token": "tok", "no_auth_user": "guest",
-            "users": [{ "user": "a", "password": "pw" }, { "user": "guest" }],
-        }))
-        .unwrap();
-        let check = |json| name(users.check(&connect(json), &door("")));
-        assert_eq!(
-            check(serde_json::json!({ "user": "a", "pass": "pw" })).unwrap(),
-            "a"
-        );
-        assert_eq!(
-            check(serde_json::json!({ "user": "a", "pass": "no" })),
-            None
-        );
-        assert_eq!(check(serde_json::json!({ "user": "a" })), None);
-        assert_eq!(
-            check(serde_json::json!({ "user": "zz", "pass": "pw" })),
-            None
-        );
-        assert_eq!(
-            check(serde_json::json!({ "auth_token": "tok" })).unwrap(),
-            "token"
-        );
-        // A token in the user's place is none, as with nats-server.
-        assert_eq!(check(serde_json::json!({ "user": "tok" })), None);
-        assert_eq!(check(serde_json::json!({ "auth_token": "no" })), None);
-        assert_eq!(check(serde_json::json!({})).unwrap(), "guest");
-        // One without a password cannot be claimed by name.
-        assert_eq!(check(serde_json::json!({ "user": "guest" })), None);
-        assert_eq!(
-            check(serde_json::json!({ "user": "guest", "pass": "" })),
-            None
-        );
-        assert!(!users.required());
-    }
-
-    #[test]
-    fn a_bcrypt_hash_is_never_a_password() {
-        let hash = bcrypt::hash("pw", 4).unwrap();
-        let users =
-            users(serde_json::json!({ "users": [{ "user": "a", "password": hash }] })).unwrap();
-        let check = |pass: &str| {
-            name(users.check(
-                &connect(serde_json::json!({ "user": "a", "pass": pass })),
-                &door(""),
-            ))
-        };
-        assert_eq!(check("pw").unwrap(), "a");
-        assert_eq!(check("other"), None);
-        assert_eq!(check(&hash), None);
-    }
-
-    #[test]
-    fn nkeys_sign_the_nonce() {
-        let key = KeyPair::new_user();
-        let public = key.public_key();
-        let users = users(serde_json::json!({ "users": [{ "nkey": public }] })).unwrap();
-        let sign = |text: &str| URL_SAFE_NO_PAD.encode(key.sign(text.as_bytes()).unwrap());
-        let check = |sig: &str| {
-            name(users.check(
-                &connect(serde_json::json!({ "nkey": public, "sig": sig })),
-                &door("n1"),
-            ))
-        };
-        assert_eq!(check(&sign("n1")).unwrap(), public);
-        // As some libraries write it. Its letters differ with the key, so any is as good as another.
-        let standard = STANDARD.encode(key.sign(b"n1").unwrap());
-        assert_eq!(check(&standard).unwrap(), public);
-        assert_eq!(check(&sign("n2")), None);
-        assert_eq!(check("@@@"), None);
-        assert_eq!(
-            name(users.check(&connect(serde_json::json!({ "nkey": public })), &door("n1"))),
-            None
-        );
-        assert!(users.needs_nonce() && users.required());
-    }
-
-    #[test]
-    fn nonsense_is_refused_at_the_start() {
-        let account = KeyPair::new_account().public_key();
-        for (json, says) in [
-            (serde_json::json!({ "users": [{}] }), "neither"),
-            (
-                serde_json::json!({ "users": [{ "nkey": "U1", "user": "a" }] }),
-                "and a name",
-            ),
-            (
-                serde_json::json!({ "users": [{ "nkey": "nonsense" }] }),
-                "not a public user nkey",
-            ),
-            (
-                serde_json::json!({ "users": [{ "nkey": account }] }),
-                "not a public user nkey",
-            ),
-            (
-                serde_json::json!({ "users": [
-                    { "user": "a", "password": "x" }, { "user": "a", "password": "y" }] }),
-                "twice",
-            ),
-            (serde_json::json!({ "no_auth_user": "b" }), "not among"),
-            (
-                serde_json::json!({ "users": [
-                    { "user": "a", "password": "x", "permissions": { "publish": { "deny": ["a..b"] } } }] }),
-                "permissions of user",
-            ),
-        ] {
-            let error = users(json).unwrap_err().to_string();
-            assert!(error.contains(says), "{error}");
-        }
-    }
-}
+mod tests;

@@ -148,10 +148,6 @@ impl Desk {
         count
     }
 
-    pub(crate) fn hub(&self) -> &Arc<Hub> {
-        &self.hub
-    }
-
     /// What a subject is renamed to.
     pub(crate) fn map(&mut self, mappings: &Mappings, subject: &[u8]) -> Mapped {
         mappings.map(subject, &mut self.dice)

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::account::Account;
-use crate::config::accounts::{AccountLimits, Export, MessageTrace, ResponseType};
+use crate::config::accounts::{AccountLimits, Export, ResponseType};
 use crate::jwt::AccountToken;
 use crate::mapping::{Mappings, Pairing};
 use crate::subscription::Subscription;
@@ -45,7 +45,6 @@ pub(crate) struct Exchange {
     /// What others may import.
     pub(crate) exports: Vec<Export>,
     pub(crate) limits: AccountLimits,
-    pub(crate) trace: Option<MessageTrace>,
     /// When it ends, in seconds since 1970.
     pub(crate) expires: Option<i64>,
     /// Its JWT, if that is where it comes from.
@@ -57,7 +56,6 @@ pub(crate) struct Exchange {
 pub(crate) struct StreamImport {
     pub(crate) exporter: Arc<Account>,
     pub(crate) pairing: Pairing,
-    pub(crate) allow_trace: bool,
 }
 
 /// A service that another account offers.
@@ -74,10 +72,8 @@ pub(crate) struct ServiceImport {
 /// What an exporter promises about a service.
 #[derive(Debug)]
 pub(crate) struct ServiceExport {
-    pub(crate) subject: Box<[u8]>,
     pub(crate) response: ResponseType,
     /// How long a response may take.
     pub(crate) threshold: Duration,
     pub(crate) latency: Option<LatencySampling>,
-    pub(crate) allow_trace: bool,
 }

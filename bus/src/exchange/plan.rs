@@ -45,7 +45,6 @@ pub(crate) struct Planned {
 pub(crate) struct PlannedStream {
     pub(crate) exporter: String,
     pub(crate) pairing: Pairing,
-    pub(crate) allow_trace: bool,
 }
 
 #[derive(Debug)]
@@ -301,11 +300,7 @@ impl<'a> Draft<'a> {
                 if planned.streams.iter().any(known) {
                     return Err(wrong("occurs twice"));
                 }
-                planned.streams.push(PlannedStream {
-                    exporter,
-                    pairing,
-                    allow_trace: import.allow_trace,
-                });
+                planned.streams.push(PlannedStream { exporter, pairing });
             }
             Crossing::Service => {
                 let known = |other: &PlannedService| {
@@ -322,11 +317,9 @@ impl<'a> Draft<'a> {
                     exporter,
                     pairing,
                     export: Arc::new(ServiceExport {
-                        subject: export.subject.as_bytes().into(),
                         response: export.response,
                         threshold: export.response_threshold.unwrap_or(RESPONSE_THRESHOLD),
                         latency: export.latency.as_ref().map(LatencySampling::new),
-                        allow_trace: export.allow_trace,
                     }),
                     share: import.share,
                 });

@@ -108,11 +108,6 @@ impl Responses {
         Some(entry.response)
     }
 
-    /// How many requests wait.
-    pub(crate) fn len(&self) -> usize {
-        self.open.lock().by_subject.len()
-    }
-
     /// Forgets requests whose time is over; returns those that were to be measured.
     pub(crate) fn expire(&self, now: Instant) -> Vec<Arc<OpenResponse>> {
         let mut open = self.open.lock();

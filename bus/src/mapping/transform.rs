@@ -232,11 +232,6 @@ impl Pairing {
         })
     }
 
-    /// Whether a subject has two different names.
-    pub(crate) fn renames(&self) -> bool {
-        self.transforms.is_some()
-    }
-
     /// The local name of a subject that `remote` covers; `None` when it is the same.
     pub(crate) fn to_local(&self, subject: &[u8]) -> Option<Vec<u8>> {
         let transforms = self.transforms.as_ref()?;
