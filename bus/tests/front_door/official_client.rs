@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_nats::{ConnectOptions, HeaderMap};
 use futures_util::StreamExt as _;
 
-use super::support::{broker, plain};
+use super::support::{broker, eventually, plain};
 
 #[tokio::test]
 async fn publish_subscribe_and_headers() {
@@ -42,7 +42,11 @@ async fn request_reply_and_no_responders() {
         .queue_subscribe("double", "workers".into())
         .await
         .unwrap();
-    service.flush().await.unwrap();
+    // Beside the requester's own for answers. A flush says only that bytes have left.
+    eventually("the service listens", || {
+        broker.handle.stats().subscriptions.len == 2
+    })
+    .await;
     tokio::spawn(async move {
         while let Some(request) = requests.next().await {
             let number: u32 = std::str::from_utf8(&request.payload)

@@ -309,8 +309,11 @@ async fn many_small_messages_both_ways_between_clients_in_clear_and_over_tls() {
     let clear = async_nats::connect(broker.url()).await.unwrap();
     let mut to_secure = secure.subscribe("to.secure").await.unwrap();
     let mut to_clear = clear.subscribe("to.clear").await.unwrap();
-    secure.flush().await.unwrap();
-    clear.flush().await.unwrap();
+    // A flush of this client says that bytes have left, not that they have been read.
+    eventually("both are subscribed", || {
+        broker.handle.stats().subscriptions.len == 2
+    })
+    .await;
     let send = async |client: &async_nats::Client, subject: &'static str| {
         for number in 0..COUNT {
             client
