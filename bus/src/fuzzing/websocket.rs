@@ -42,7 +42,16 @@ pub fn websocket(data: &[u8]) {
     let whole = decode([stream.as_slice()], &upgrader);
     let mut dice = Dice::new([low, high]);
     let cut = decode(pieces(&stream, &mut dice), &upgrader);
-    assert_eq!((&whole.answer, &whole.end), (&cut.answer, &cut.end));
+    if whole.end.is_some() && cut.end.is_some() {
+        assert_eq!((&whole.answer, &whole.end), (&cut.answer, &cut.end));
+    } else {
+        // The last bytes of an unfinished message may not have been inflated yet, and be one too many.
+        let one_heard_less = |one: &Heard, other: &Heard| {
+            one.end.is_none() && other.end.as_deref() != Some("closed")
+        };
+        assert!(one_heard_less(&whole, &cut) || one_heard_less(&cut, &whole));
+        assert!(whole.answer.starts_with(&cut.answer) || cut.answer.starts_with(&whole.answer));
+    }
     // How much of a message comes out before it is whole, or found to be wrong, is nobody's business.
     let agree = whole.plain.starts_with(&cut.plain) || cut.plain.starts_with(&whole.plain);
     assert!(agree, "where the stream is cut matters");
