@@ -39,8 +39,6 @@ pub(crate) enum RouteEnd {
     Said(String),
     #[error("the TLS handshake took too long")]
     Handshake,
-    #[error("TLS handshakes are begun too fast")]
-    HandshakeRate,
 }
 
 // === impl RouteEnd ===
@@ -80,7 +78,7 @@ impl RouteEnd {
             RouteEnd::ClusterName { .. } | RouteEnd::Renamed => "Cluster Name Conflict",
             RouteEnd::WrongPort => "Incorrect Port",
             RouteEnd::Gateway(_) => "Wrong Gateway",
-            RouteEnd::Handshake | RouteEnd::HandshakeRate => "TLS Handshake Failure",
+            RouteEnd::Handshake => "TLS Handshake Failure",
             RouteEnd::BadJson(_) => "Parse Error",
             RouteEnd::Said(_) => "Client Closed",
             _ => "Protocol Violation",
@@ -89,10 +87,12 @@ impl RouteEnd {
 
     /// Whether somebody should look into it.
     fn is_trouble(&self) -> bool {
-        !matches!(
-            self,
-            RouteEnd::Own | RouteEnd::Duplicate(_) | RouteEnd::Dedicated(_)
-        )
+        match self {
+            RouteEnd::Own | RouteEnd::Duplicate(_) | RouteEnd::Dedicated(_) => false,
+            // A newer server tries once whether an account may have a connection of its own.
+            RouteEnd::Said(text) => !text.contains("Not possible to have a dedicated route"),
+            _ => true,
+        }
     }
 }
 

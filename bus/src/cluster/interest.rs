@@ -90,19 +90,37 @@ impl Interest {
         peer.raise(signal::FLUSH);
     }
 
+    /// Takes back what a peer was told, as it hears it by another connection now.
+    pub(crate) fn withdraw(&self, peer: &Arc<Client>) {
+        for shard in &self.shards {
+            let shard = &mut *shard.lock();
+            let known = shard.peers.len();
+            shard.peers.retain(|known| !Arc::ptr_eq(known, peer));
+            if shard.peers.len() == known {
+                continue;
+            }
+            shard.text.clear();
+            for entry in &shard.table {
+                let Entry {
+                    account, subject, ..
+                } = entry;
+                frame::unsubscribe(&mut shard.text, account, subject, entry.queue.as_deref());
+                if shard.text.len() >= STEP {
+                    peer.send(&shard.text, &mut shard.pool);
+                    shard.text.clear();
+                }
+            }
+            peer.send(&shard.text, &mut shard.pool);
+            shard.text = Vec::new();
+        }
+        peer.raise(signal::FLUSH);
+    }
+
     /// Tells a peer nothing more.
     pub(crate) fn leave(&self, peer: &Arc<Client>) {
         for shard in &self.shards {
             shard.lock().peers.retain(|known| !Arc::ptr_eq(known, peer));
         }
-    }
-
-    /// Subjects and queue groups listened to.
-    pub(crate) fn len(&self) -> usize {
-        self.shards
-            .iter()
-            .map(|shard| shard.lock().table.len())
-            .sum()
     }
 
     fn change(&self, account: &Account, sub: &Arc<Subscription>, step: Step) {

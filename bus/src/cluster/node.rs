@@ -338,12 +338,12 @@ impl Node {
             Settled::Replaces(old) => {
                 self.interest.join(&route.client);
                 if let Some(old) = routes.get(&old) {
-                    self.interest.leave(&old.client);
                     if alive {
-                        // Not at once: the peer shall have heard what the new one says before it
-                        // hears that the old one ends.
+                        // In steps: it takes back what it told when that has been told by the new one,
+                        // and ends when nothing is on its way on it any more.
                         old.client.raise(crate::client::signal::SETTLE);
                     } else {
+                        self.interest.leave(&old.client);
                         old.client.end(End::Stale);
                     }
                 }

@@ -38,6 +38,8 @@ use crate::worker::Arrival;
 const FIRST_PING: Duration = Duration::from_secs(1);
 /// How long a second connection to a peer waits for the first one to end, or to prove alive.
 const GRACE: Duration = Duration::from_millis(700);
+/// How often it waits once more for a peer that still uses it.
+const SETTLED: u32 = 4;
 /// A peer may take this long to say who it is, once it has been let in.
 const INTRODUCTION: Duration = Duration::from_secs(5);
 /// How long the last words to a peer may take to get onto the wire, and for how long what it still sends
@@ -67,6 +69,9 @@ pub(crate) struct RouteSession {
     /// When the peer must have shown itself: by a handshake, by CONNECT, by INFO.
     patient_until: Option<(Instant, Wait)>,
     settle_at: Option<Instant>,
+    settled: u32,
+    /// Whether the peer is to be told next that it hears all by another connection.
+    withdraws: bool,
 }
 
 /// What a peer is waited for.
@@ -114,6 +119,9 @@ impl RouteSession {
         let (read, write) = socket.into_split();
         let wire = Wire::new(write);
         if let Some(tls) = &node.tls {
+            if dialled.is_none() && !tls.acceptor.admits(std::time::Instant::now()) {
+                return Err(io::Error::other("TLS handshakes are begun too fast"));
+            }
             let codec = match &dialled {
                 None => tls.acceptor.accept(),
                 Some(dialled) => {
@@ -172,6 +180,8 @@ impl RouteSession {
             next_ping: now + FIRST_PING,
             patient_until: None,
             settle_at: None,
+            settled: 0,
+            withdraws: false,
         };
         let handshake = session
             .talk
@@ -439,6 +449,7 @@ impl RouteSession {
         }
         if signals & signal::SETTLE != 0 {
             // The other one is in use, and alive.
+            self.withdraws = true;
             self.talk.spare = Some(u64::MAX);
             self.settle_at = Some(Instant::now() + GRACE);
             self.arm_timer();
@@ -470,7 +481,23 @@ impl RouteSession {
             self.settle_at = None;
             if let Some(heard) = self.talk.spare.take() {
                 let Talk { node, route, .. } = &self.talk;
-                node.settle(route, heard).map_err(End::Route)?;
+                let withdraws = std::mem::take(&mut self.withdraws);
+                if withdraws {
+                    node.interest.withdraw(&self.client);
+                }
+                let settled = node.settle(route, heard);
+                // The peer still tells its interest here: it shall have told it on the other one
+                // before this one ends, or what is published meanwhile is lost.
+                if settled.is_err()
+                    && (withdraws || self.client.subscription_count() > 0)
+                    && self.settled < SETTLED
+                {
+                    self.settled += 1;
+                    self.talk.spare = Some(u64::MAX);
+                    self.settle_at = Some(now + GRACE);
+                } else {
+                    settled.map_err(End::Route)?;
+                }
             }
         }
         if self.next_ping <= now {
