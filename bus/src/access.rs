@@ -39,6 +39,20 @@ pub enum AccessError {
     UnknownSystemAccount(String),
 }
 
+// === impl AccessError ===
+
+impl AccessError {
+    /// The settings of nats-server's file that say what is wrong, the likeliest first.
+    pub(crate) fn keys(&self) -> &'static [&'static str] {
+        match self {
+            AccessError::Users(_) => &["authorization", "no_auth_user", "accounts"],
+            AccessError::Accounts(_) | AccessError::Reserved(_) => &["accounts", "mappings"],
+            AccessError::Operator(_) => &["operator", "resolver", "resolver_preload"],
+            AccessError::UnknownSystemAccount(_) => &["system_account", "system"],
+        }
+    }
+}
+
 // === impl Access ===
 
 impl Access {

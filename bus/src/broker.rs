@@ -17,6 +17,7 @@ use crate::events;
 use crate::hub::{Hub, Stats};
 use crate::monitor::{self, Scheme};
 use crate::settings::Settings;
+use crate::wire::tls::{Acceptor, Listener};
 use crate::wire::{TlsConfigError, WebsocketConfigError};
 use crate::worker::{self, Door, Worker};
 pub use reload::ReloadError;
@@ -208,6 +209,9 @@ fn bind(address: SocketAddr) -> Result<TcpListener, BuildError> {
 /// # Errors
 /// The configuration makes no sense.
 pub fn check(config: &Config) -> Result<(), BuildError> {
+    if let Some(tls) = config.cluster.as_ref().and_then(|it| it.tls.as_ref()) {
+        Acceptor::new(tls, Listener::Routes).map_err(BuildError::ClusterTls)?;
+    }
     Settings::compile(config).map(|_| ())
 }
 

@@ -15,6 +15,7 @@ mod parser;
 mod scalar;
 mod value;
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -59,6 +60,10 @@ pub struct ConfError {
     pub problem: Problem,
 }
 
+/// All that is wrong with a configuration file, in the order of the file.
+#[derive(Debug)]
+pub struct ConfErrors(pub Vec<ConfError>);
+
 /// What can be wrong with a configuration file.
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
@@ -79,6 +84,12 @@ pub enum Problem {
     /// A number that does not fit.
     #[error("number {0} is too large")]
     Number(String),
+    /// Something like a number or date that is none.
+    #[error("{0:?} begins like a number or a date, but is none; put text into quotes")]
+    NoNumber(String),
+    /// A key whose value is missing.
+    #[error("expected a value, found the end of the line")]
+    EndOfLine,
     /// A variable nobody defines.
     #[error("variable ${0} is not defined")]
     Variable(String),
@@ -113,6 +124,11 @@ pub enum Problem {
     /// A number where nobody knows of what.
     #[error("invalid use of field {0:?}: {0} should be converted to a duration")]
     BareDuration(String),
+    /// More seconds than anybody wants to wait for a client's first words.
+    #[error(
+        "invalid use of field {0:?}: more than 60 seconds are long; write a duration in quotes (\"1m\")"
+    )]
+    LongTimeout(String),
     /// A value of another kind than its key needs.
     #[error("{field}: expected {wanted}, found {found}")]
     Kind {
@@ -162,6 +178,27 @@ pub fn read(path: &Path, source: &dyn Source) -> Result<Map, ConfError> {
 /// It is not in order.
 pub fn parse(text: &str, path: &Path, source: &dyn Source) -> Result<Map, ConfError> {
     parser::Parser::new(text, path, source).file()
+}
+
+impl fmt::Display for ConfErrors {
+    /// One line each.
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, error) in self.0.iter().enumerate() {
+            if number > 0 {
+                writeln!(to)?;
+            }
+            write!(to, "{error}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfErrors {}
+
+impl From<ConfError> for ConfErrors {
+    fn from(error: ConfError) -> Self {
+        ConfErrors(vec![error])
+    }
 }
 
 impl Source for System {

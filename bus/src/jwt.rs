@@ -19,5 +19,10 @@ pub(crate) use operator::Trust;
 pub use token::TokenError;
 pub(crate) use user::Presented;
 
+/// Whether this is the public nkey of an account.
+pub(crate) fn is_account_key(text: &str) -> bool {
+    key::kind(text) == Some(key::KeyKind::Account)
+}
+
 #[cfg(test)]
 pub(crate) mod tests;

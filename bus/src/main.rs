@@ -11,7 +11,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use cupola_bus::options::Options;
-use cupola_bus::{Broker, Listeners, VERSION, build};
+use cupola_bus::{Broker, BuildError, Listeners, VERSION, build};
 use tokio_util::sync::CancellationToken;
 
 use flags::{Command, Flags};
@@ -55,7 +55,7 @@ fn main() -> ExitCode {
 fn start(flags: Flags) -> anyhow::Result<ExitCode> {
     let options = reload::read(&flags)?;
     if let (true, Some(path)) = (flags.test, &flags.config) {
-        cupola_bus::check(&options.config)?;
+        cupola_bus::check(&options.config).map_err(|error| located(&options, error))?;
         if !options.doubtful.is_empty() {
             // A server would start with these, but whoever asks wants to know.
             anyhow::bail!("{}", options.doubtful.join("\n"));
@@ -80,9 +80,21 @@ fn start(flags: Flags) -> anyhow::Result<ExitCode> {
     }))
 }
 
+/// An error of the configuration with the place in the file that led to it.
+fn located(options: &Options, error: BuildError) -> anyhow::Error {
+    let place = options.place_of(&error).map(ToString::to_string);
+    let error = anyhow::Error::from(error);
+    match place {
+        Some(place) => anyhow::anyhow!("{place}: {error:#}"),
+        None => error,
+    }
+}
+
 async fn serve(flags: Flags, options: Options, log: Log) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::new()?;
-    let broker = build(options.config.clone(), Listeners::default()).await?;
+    let broker = build(options.config.clone(), Listeners::default())
+        .await
+        .map_err(|error| located(&options, error))?;
     introduce(&flags, &options, &broker)?;
     let files = Files::write(&options, &broker)?;
     tracing::info!("Server is ready");

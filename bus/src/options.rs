@@ -17,8 +17,9 @@ use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::conf::{ConfError, Entry, Kind, Map, Problem};
-use crate::config::Config;
+use crate::broker::BuildError;
+use crate::conf::{ConfError, ConfErrors, Entry, Kind, Map, Position, Problem};
+use crate::config::{Config, Limits};
 pub use log::Log;
 pub use read::Address;
 use read::Field;
@@ -55,6 +56,8 @@ pub struct Options {
     pub ignored: Vec<String>,
     /// What is understood, but should be written in another way.
     pub doubtful: Vec<String>,
+    /// Where the file says what: its keys in lower case.
+    places: Vec<(String, Position)>,
 }
 
 /// Settings that contradict each other, or lead nowhere.
@@ -90,6 +93,7 @@ impl Default for Options {
             log: Log::default(),
             ignored: Vec::new(),
             doubtful: Vec::new(),
+            places: Vec::new(),
         }
     }
 }
@@ -100,16 +104,39 @@ impl Options {
     /// Takes over a parsed configuration file.
     ///
     /// # Errors
-    /// A key is unknown, not supported, or has a senseless value.
-    pub fn from_map(map: &Map) -> Result<Self, ConfError> {
+    /// Keys are unknown, not supported, or have senseless values. All sections are looked at.
+    pub fn from_map(map: &Map) -> Result<Self, ConfErrors> {
         let mut options = Options::default();
+        let mut errors = Vec::new();
         for entry in map.entries() {
-            if !options.log.set(entry)? {
-                options.set(entry)?;
+            match options.log.set(entry) {
+                Ok(true) => {}
+                Ok(false) => errors.extend(options.set(entry).err()),
+                Err(error) => errors.push(error),
             }
             options.doubt(entry);
+            let key = entry.key.to_ascii_lowercase();
+            options.places.push((key, entry.at.clone()));
         }
-        Ok(options)
+        errors.extend(auth::alone(map, &options.config).err());
+        if errors.is_empty() {
+            Ok(options)
+        } else {
+            Err(ConfErrors(errors))
+        }
+    }
+
+    /// Where the file says what does not work out, if it says it at all.
+    pub fn place_of(&self, error: &BuildError) -> Option<&Position> {
+        let keys: &[&str] = match error {
+            BuildError::Tls(_) => &["tls"],
+            BuildError::Websocket(_) => &["websocket", "ws"],
+            BuildError::ClusterTls(_) => &["cluster"],
+            BuildError::Access(error) => error.keys(),
+            _ => &[],
+        };
+        let mut places = self.places.iter();
+        places.find_map(|(key, at)| keys.contains(&key.as_str()).then_some(at))
     }
 
     /// Turns host names into the addresses of [`Options::config`], and checks what one setting says
@@ -129,6 +156,9 @@ impl Options {
             .is_some_and(|it| has_blank(&it.name))
         {
             return wrong("cluster name cannot contain spaces");
+        }
+        if config.limits.max_payload == UNLIMITED {
+            config.limits.max_payload = config.limits.max_pending.min(LARGEST);
         }
         config.listen = resolve(&self.host, self.port)?;
         if self.monitor_port.is_some() && self.monitor_https_port.is_some() {
@@ -175,7 +205,7 @@ impl Options {
                 self.host = host.unwrap_or_else(|| std::mem::take(&mut self.host));
                 self.port = port.unwrap_or(self.port);
             }
-            "host" | "net" | "addr" => self.host = field.text()?,
+            "host" | "net" => self.host = field.text()?,
             "port" => self.port = field.port()?.unwrap_or(self.port),
             "http" => {
                 let Address { host, port } = field.listen()?;
@@ -198,7 +228,7 @@ impl Options {
             "client_advertise" => config.client_advertise = Some(field.text()?),
             "authorization" => auth::read(config, field)?,
             "no_auth_user" => config.authorization.no_auth_user = Some(field.text()?),
-            "tls" => config.tls = Some(tls::read(field, &mut self.ignored)?),
+            "tls" => config.tls = Some(tls::read(field, tls::Of::Clients, &mut self.ignored)?),
             "allow_non_tls" => config.allow_non_tls = field.boolean()?,
             "websocket" | "ws" => {
                 let (websocket, address) = websocket::read(field, &mut self.ignored)?;
@@ -211,7 +241,7 @@ impl Options {
             "accounts" => config.accounts = accounts::read(field, &mut self.ignored)?,
             "mappings" | "maps" => config.mappings = accounts::mappings(field)?,
             "system_account" | "system" => config.system_account = Some(field.text()?),
-            "operator" | "operators" | "roots" | "root" => {
+            "operator" | "operators" | "roots" | "root" | "root_operators" | "root_operator" => {
                 operator::operators(config.operator.get_or_insert_default(), field)?;
             }
             "trusted" | "trusted_keys" => {
@@ -226,10 +256,24 @@ impl Options {
             "no_system_account" | "no_system" | "no_sys_acc" => {
                 config.no_system_account = field.boolean()?;
             }
-            "max_closed_clients" => config.max_closed_clients = field.count_or_any()?,
-            "max_payload" => limits.max_payload = field.size()?,
-            "max_pending" => limits.max_pending = field.size()?,
-            "max_control_line" => limits.max_control_line = field.size()?,
+            "max_closed_clients" => {
+                config.max_closed_clients = match field.count_or_any()? {
+                    0 => Config::default().max_closed_clients,
+                    count => count,
+                };
+            }
+            "max_payload" => {
+                let unlimited = matches!(field.value().kind, Kind::Integer(..0));
+                limits.max_payload = if unlimited {
+                    UNLIMITED
+                } else {
+                    field.size_or(Limits::default().max_payload)?
+                };
+            }
+            "max_pending" => limits.max_pending = field.size_or(Limits::default().max_pending)?,
+            "max_control_line" => {
+                limits.max_control_line = field.size_or(Limits::default().max_control_line)?;
+            }
             "max_connections" | "max_conn" => {
                 limits.max_connections = match field.count_or_any()? {
                     0 => usize::MAX,
@@ -245,16 +289,30 @@ impl Options {
             }
             "max_traced_msg_len" => limits.max_traced = field.count_or_any()?,
             "no_fast_producer_stall" => limits.stall_producers = !field.boolean()?,
-            "ping_interval" => limits.ping_interval = field.duration()?,
+            "ping_interval" => {
+                limits.ping_interval = field.duration_or(Limits::default().ping_interval)?;
+            }
             "ping_max" => {
-                limits.ping_max = u32::try_from(field.count()?).unwrap_or(u32::MAX);
+                limits.ping_max = match field.count()? {
+                    0 => Limits::default().ping_max,
+                    count => u32::try_from(count).unwrap_or(u32::MAX),
+                };
             }
             "disable_short_first_ping" => {
                 if field.boolean()? {
                     limits.first_ping = Duration::MAX;
                 }
             }
-            "write_deadline" => limits.write_deadline = field.duration()?,
+            "write_deadline" => {
+                limits.write_deadline = field.duration_or(Limits::default().write_deadline)?;
+            }
+            "write_timeout" => {
+                if !["default", "close", "retry"].contains(&field.text()?.as_str()) {
+                    return Err(field.wrong("is none of default, close and retry"));
+                }
+                self.ignored.push(entry.key.clone());
+            }
+            "proxy_protocol" => field.unsupported_if_true()?,
             "lame_duck_duration" => {
                 config.lame_duck.duration = field.written_duration()?;
                 if config.lame_duck.duration < Duration::from_secs(30) {
@@ -271,13 +329,21 @@ impl Options {
         Ok(())
     }
 
-    /// Notes durations that are written as bare numbers.
+    /// Notes durations that are written as bare numbers, and those that may come of it.
     fn doubt(&mut self, entry: &Entry) {
         let known = ["ping_interval", "write_deadline"];
         if let Kind::Map(map) = &entry.value.kind
-            && entry.key.eq_ignore_ascii_case("cluster")
+            && ["cluster", "authorization"]
+                .iter()
+                .any(|known| entry.key.eq_ignore_ascii_case(known))
         {
             map.entries().iter().for_each(|entry| self.doubt(entry));
+        }
+        if entry.key.eq_ignore_ascii_case("timeout")
+            && Field(entry).duration().is_ok_and(|it| it > LONG_TIMEOUT)
+        {
+            let doubt = entry.at.error(Problem::LongTimeout(entry.key.clone()));
+            self.doubtful.push(doubt.to_string());
         }
         if matches!(entry.value.kind, Kind::Integer(_) | Kind::Float(_))
             && known
@@ -298,6 +364,13 @@ impl Address {
     }
 }
 
+/// What stands for a payload of any size until it is known how much may wait for a client.
+const UNLIMITED: usize = usize::MAX;
+/// Larger ones cannot be written into a control line.
+const LARGEST: usize = 999_999_999;
+/// A timeout above this is most likely a minute that became a million.
+const LONG_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// Settings without a meaning for a broker that keeps nothing and speaks one protocol, or whose effect
 /// comes without them here.
 const IGNORED: [&str; 22] = [
@@ -315,7 +388,7 @@ const IGNORED: [&str; 22] = [
     "reconnect_error_reports",
     "disable_sublist_cache",
     "no_sublist_cache",
-    "write_timeout",
+    "proxies",
     "server_metadata",
     "feature_flags",
     "ocsp",
@@ -326,7 +399,7 @@ const IGNORED: [&str; 22] = [
 ];
 
 /// Settings that somebody relies on and this broker cannot honour.
-const UNSUPPORTED: [&str; 3] = ["proxy_protocol", "proxies", "resolver_tls"];
+const UNSUPPORTED: [&str; 1] = ["resolver_tls"];
 
 /// What a slip of the pen may have meant.
 const KNOWN: [&str; 59] = [

@@ -25,7 +25,15 @@ pub(crate) struct Reloader {
 /// Reads the configuration file, if there is one, and lays the command line over it.
 pub(crate) fn read(flags: &Flags) -> anyhow::Result<Options> {
     let mut options = match &flags.config {
-        Some(path) => Options::from_map(&conf::read(path, &conf::System)?)?,
+        Some(path) => {
+            let map = conf::read(path, &conf::System)?;
+            let mut options = Options::from_map(&map)?;
+            if map.entries().is_empty() {
+                let empty = format!("{}: config has no values or is empty", path.display());
+                options.doubtful.push(empty);
+            }
+            options
+        }
         None => Options::default(),
     };
     flags.apply(&mut options)?;

@@ -24,6 +24,13 @@ pub(super) struct Parser<'a> {
     mark: Cell<Mark>,
 }
 
+/// Where an entry stands.
+#[derive(Clone, Copy)]
+enum Level {
+    File,
+    Map,
+}
+
 #[derive(Clone, Copy, Default)]
 struct Mark {
     at: usize,
@@ -55,51 +62,65 @@ impl<'a> Parser<'a> {
         Ok(self.scopes.pop().unwrap_or_default())
     }
 
+    /// The braces of a file are decoration: nobody minds when one is missing, or one too many closes it.
     fn entries_of_file(&mut self) -> Result<(), ConfError> {
         self.skip_to_entry()?;
         if self.peek() == Some('{') {
             self.bump();
-            self.entries(Some('}'))?;
+        }
+        loop {
             self.skip_to_entry()?;
             match self.peek() {
-                None => Ok(()),
-                Some(_) => Err(self.unexpected("the end of the file")),
+                None => return Ok(()),
+                Some('}') => {
+                    self.bump();
+                }
+                Some(_) => {
+                    self.entry(Level::File)?;
+                    self.end_of_entry()?;
+                }
             }
-        } else {
-            self.entries(None)
         }
     }
 
-    /// Entries up to `end`, into the innermost scope.
-    fn entries(&mut self, end: Option<char>) -> Result<(), ConfError> {
+    /// The entries of a map up to its end, into the innermost scope.
+    fn entries(&mut self) -> Result<(), ConfError> {
         loop {
             self.skip_to_entry()?;
-            match (self.peek(), end) {
-                (None, None) => return Ok(()),
-                (None, Some(_)) => return Err(self.error(Problem::End("a map"))),
-                (Some(letter), Some(end)) if letter == end => {
+            match self.peek() {
+                None => return Err(self.error(Problem::End("a map"))),
+                Some('}') => {
                     self.bump();
                     return Ok(());
                 }
-                _ => self.entry()?,
+                Some(_) => self.entry(Level::Map)?,
             }
-            self.end_of_entry(end)?;
+            self.end_of_entry()?;
         }
     }
 
-    fn entry(&mut self) -> Result<(), ConfError> {
-        let at = self.position();
+    fn entry(&mut self, level: Level) -> Result<(), ConfError> {
+        let mut at = self.position();
         let quoted = matches!(self.peek(), Some('"' | '\''));
+        at.column += usize::from(quoted);
         let key = self.key()?;
         self.skip_blanks();
         if !quoted && key.eq_ignore_ascii_case("include") && !matches!(self.peek(), Some(':' | '='))
         {
             return self.include();
         }
+        self.skip_lines_and_comments()?;
         if matches!(self.peek(), Some(':' | '=')) {
             self.bump();
+            match level {
+                // What is left out here would be taken from the next line.
+                Level::File => self.skip_blanks(),
+                Level::Map => self.skip_lines_and_comments()?,
+            }
+            if self.peek() == Some('\n') {
+                return Err(self.error(Problem::EndOfLine));
+            }
         }
-        self.skip_lines_and_comments()?;
         let value = self.value()?;
         if let Some(scope) = self.scopes.last_mut() {
             scope.insert(Entry {
@@ -113,12 +134,11 @@ impl<'a> Parser<'a> {
     }
 
     /// An entry ends with its line, a separator, or the map.
-    fn end_of_entry(&mut self, end: Option<char>) -> Result<(), ConfError> {
+    fn end_of_entry(&mut self) -> Result<(), ConfError> {
         self.skip_blanks();
         match self.peek() {
-            None | Some('\n' | ',' | ';' | '#') => Ok(()),
+            None | Some('\n' | ',' | ';' | '#' | '}') => Ok(()),
             Some('/') if self.rest().starts_with("//") => Ok(()),
-            Some(letter) if Some(letter) == end => Ok(()),
             // After a closing brace or bracket the next entry may follow at once.
             Some(_) if matches!(self.last_solid(), Some('}' | ']')) => Ok(()),
             Some(_) => Err(self.unexpected("the end of the entry")),
@@ -150,7 +170,9 @@ impl<'a> Parser<'a> {
     }
 
     fn value(&mut self) -> Result<Value, ConfError> {
-        let at = self.position();
+        let mut at = self.position();
+        // Of what is quoted or looked up, the first letter counts.
+        at.column += usize::from(matches!(self.peek(), Some('"' | '\'' | '$')));
         self.values += 1;
         if self.values > VALUES {
             return Err(at.error(Problem::Size));
@@ -161,7 +183,7 @@ impl<'a> Parser<'a> {
                 self.bump();
                 self.descend()?;
                 self.scopes.push(Map::default());
-                self.entries(Some('}'))?;
+                self.entries()?;
                 self.depth -= 1;
                 Kind::Map(self.scopes.pop().unwrap_or_default())
             }
@@ -198,13 +220,9 @@ impl<'a> Parser<'a> {
                     self.bump();
                     return Ok(items);
                 }
-                Some(',') if !separated || !items.is_empty() => {
+                Some(',') if !separated => {
                     self.bump();
                     separated = true;
-                    self.skip_blanks_and_lines()?;
-                    if matches!(self.peek(), Some(',')) {
-                        return Err(self.unexpected("a value"));
-                    }
                 }
                 Some(_) if separated => {
                     items.push(self.value()?);
@@ -222,6 +240,9 @@ impl<'a> Parser<'a> {
                 break;
             }
             self.bump();
+            if letter == '\'' {
+                break;
+            }
             if letter == '\\' {
                 word.push(self.escape("text")?);
             } else {
@@ -284,26 +305,15 @@ impl<'a> Parser<'a> {
         Ok(byte)
     }
 
-    /// Raw text up to a `)` that stands alone on its line.
+    /// Raw text up to a line that is nothing but a `)`.
     fn block(&mut self) -> Result<String, ConfError> {
         self.bump();
         let start = self.at;
         let mut offset = 0;
         for line in self.rest().split_inclusive('\n') {
-            if offset > 0 && line.trim() == ")" {
-                let text = self.text[start..start + offset].to_owned();
-                let indent = line.len() - line.trim_start().len();
-                self.at = start + offset + indent + 1;
-                return Ok(text);
-            }
-            // A block may also open and close within one line.
-            if offset == 0
-                && let Some(close) = line.find(')')
-                && line[close + 1..].trim().is_empty()
-            {
-                let text = line[..close].to_owned();
-                self.at = start + close + 1;
-                return Ok(text);
+            if offset > 0 && line.trim_end_matches(['\r', '\n']) == ")" {
+                self.at = start + offset + 1;
+                return Ok(self.text[start..start + offset].to_owned());
             }
             offset += line.len();
         }
@@ -490,7 +500,8 @@ impl<'a> Parser<'a> {
         }
         mark.at = self.at;
         self.mark.set(mark);
-        let (line, column) = (mark.line + 1, self.at - mark.line_start + 1);
+        let column = self.at - mark.line_start + usize::from(mark.line > 0);
+        let line = mark.line + 1;
         Position {
             file: Arc::clone(&self.file),
             line,

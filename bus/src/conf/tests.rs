@@ -75,6 +75,7 @@ fn all_ways_to_write_an_entry() {
         block (
           raw { text
         )
+)
         o.p.q: x
     "#;
     assert_eq!(
@@ -87,7 +88,7 @@ fn all_ways_to_write_an_entry() {
             "url": "nats://a:b@host:4222/x", "listen": "127.0.0.1:4222",
             "big": 64 << 20, "thousand": 1000, "wait": "2s",
             "pass": "$2a$11$abcdefghijklmnopqrstuv",
-            "block": "\n          raw { text\n", "o.p.q": "x",
+            "block": "\n          raw { text\n        )\n", "o.p.q": "x",
         })
     );
 }
@@ -133,7 +134,7 @@ fn variables_from_the_inside_out_then_from_the_environment() {
         ("a: $LOOP", "leads to itself"),
         (
             "\n  a: $NAME",
-            "/etc/n.conf:2:6: expected the end of the variable",
+            "/etc/n.conf:2:7: expected the end of the variable",
         ),
     ] {
         let error = tree_from(text, &source).unwrap_err();
@@ -162,7 +163,7 @@ fn includes_are_relative_and_bounded() {
         ("include self.conf", "too many levels"),
         (
             "include gone.conf",
-            "/etc/n.conf:1:9: cannot read /etc/gone.conf",
+            "/etc/n.conf:1:8: cannot read /etc/gone.conf",
         ),
         ("include bad.conf", "/etc/bad.conf:3:5: expected a value"),
         ("include", "expected a file to include"),
@@ -173,20 +174,92 @@ fn includes_are_relative_and_bounded() {
 }
 
 #[test]
+fn words_that_begin_like_numbers() {
+    let text = "a: 3p, b: 2E, c: 1PiB, d: -2kb, e: 10s, f: 5x, g: 1_000, h: 0.0.0.0:-1, i: 3b, j: 10ms, k: 007";
+    assert_eq!(
+        tree(text).unwrap(),
+        serde_json::json!({
+            "a": 3_000_000_000_000_000_i64, "b": 2_000_000_000_000_000_000_i64, "c": 1_i64 << 50,
+            "d": -2048, "e": "10s", "f": "5x", "g": "1_000", "h": "0.0.0.0:-1", "i": "3b",
+            "j": "10ms", "k": 7,
+        })
+    );
+    for word in [
+        "1e5",
+        "-x",
+        "-",
+        ".5",
+        "1.",
+        "1.5s",
+        "1-2",
+        "2016-05",
+        "1.2.x",
+        "1kbb",
+        "550e8400-e29b",
+    ] {
+        let error = tree(&format!("a: 1\n b: {word}")).unwrap_err();
+        assert!(error.contains(":2:5: "), "{word}: {error}");
+        assert!(error.contains("is none; put text into quotes"), "{error}");
+    }
+}
+
+#[test]
+fn keys_that_differ_in_case_are_two() {
+    assert_eq!(
+        tree("a: 1, A: 2, a: 3, b: $A").unwrap(),
+        serde_json::json!({ "a": 3, "A": 2, "b": 2 })
+    );
+    tree("a: 1, b: $A").unwrap_err();
+}
+
+#[test]
+fn the_braces_of_a_file_need_not_match() {
+    for text in ["{ a: 1", "a: 1 }", "a: 1\n}", "{ a: 1 } }", "}", "{"] {
+        let read = tree(text).unwrap();
+        assert!(read.get("a").is_none_or(|a| a == 1), "{text}: {read}");
+    }
+    assert!(tree("a { b: 1").is_err());
+}
+
+#[test]
+fn places_are_counted_as_nats_server_does() {
+    let text = "a: 1\n\"b\": 2\n\tc [\"x\", $a, y]";
+    let map = parse(text, Path::new("n.conf"), &Memory::default()).unwrap();
+    let places: Vec<_> = map
+        .entries()
+        .iter()
+        .map(|entry| (entry.at.line, entry.at.column))
+        .collect();
+    assert_eq!(places, [(1, 0), (2, 2), (3, 2)]);
+    let Kind::Array(items) = &map.entries()[2].value.kind else {
+        panic!()
+    };
+    let columns: Vec<_> = items.iter().map(|item| item.at.column).collect();
+    assert_eq!(columns, [6, 11, 14]);
+}
+
+#[test]
 fn mistakes_are_found_where_they_are() {
     for (text, says) in [
-        ("a: {", ":1:5: unexpected end of file in a map"),
-        ("a: [1, 2", ":1:9: unexpected end of file in an array"),
-        ("a: [{x: 1} {y: 2}]", ":1:12: expected a comma"),
+        ("a: {", ":1:4: unexpected end of file in a map"),
+        ("a: [1, 2", ":1:8: unexpected end of file in an array"),
+        ("a: [{x: 1} {y: 2}]", ":1:11: expected a comma"),
+        ("\na: [{x: 1} {y: 2}]", ":2:12: expected a comma"),
+        ("a: [1\n, 2]", ":2:1: expected a value, found ','"),
         ("a: [1,,2]", "expected a value"),
         ("a: \"x", "unexpected end of file in quoted text"),
         ("a: \"\\q\"", "unknown escape \\q"),
         ("a: \"\\xZZ\"", "unknown escape \\x"),
         ("a: (\n x", "unexpected end of file in a block"),
-        ("a: 1 b: 2", ":1:6: expected the end of the entry"),
-        ("a:\n", "unexpected end of file in a value"),
-        ("}", "expected a key"),
-        ("{} x", "expected the end of the file"),
+        ("a: (x)", "unexpected end of file in a block"),
+        ("a: 1 b: 2", ":1:5: expected the end of the entry"),
+        ("a: it's", ":1:6: expected the end of the entry"),
+        (
+            "a: 1\nb:\nc: 3",
+            ":2:3: expected a value, found the end of the line",
+        ),
+        ("a", ":1:1: unexpected end of file in a value"),
+        ("{} x", "unexpected end of file in a value"),
         ("a: 99999999999999999999", "too large"),
         ("a: 9999999999t", "too large"),
     ] {

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use super::{ConfError, Problem};
 
-/// A place in a file; lines and columns count from 1, column in bytes. Line 0 is the file as such.
+/// A place in a file, as nats-server counts: lines from 1, columns in bytes since the end of the line
+/// before, hence from 1, but from 0 in the first line. Line 0 is the file as such.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Position {
     /// The file.
@@ -45,7 +46,8 @@ pub enum Kind {
     Map(Map),
 }
 
-/// Keys and values in the order of the file. Of two equal keys the last one counts.
+/// Keys and values in the order of the file. Of two equal keys the last one counts; those that differ in
+/// case are two, as they may name accounts or subjects.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Map {
     entries: Vec<Entry>,
@@ -119,7 +121,7 @@ impl Map {
         &self.entries
     }
 
-    /// The value of a key, in any case.
+    /// The value of a key, written in any case.
     pub fn get(&self, key: &str) -> Option<&Value> {
         self.entries
             .iter()
@@ -129,21 +131,14 @@ impl Map {
 
     /// What a variable of this name stands for; notes that it was used.
     pub(super) fn variable(&mut self, name: &str) -> Option<&Value> {
-        let entry = self
-            .entries
-            .iter_mut()
-            .find(|entry| entry.key.eq_ignore_ascii_case(name))?;
+        let entry = self.entries.iter_mut().find(|entry| entry.key == name)?;
         entry.used = true;
         Some(&entry.value)
     }
 
     /// Sets a key; an equal one before is replaced where it stood.
     pub fn insert(&mut self, entry: Entry) {
-        match self
-            .entries
-            .iter_mut()
-            .find(|known| known.key.eq_ignore_ascii_case(&entry.key))
-        {
+        match self.entries.iter_mut().find(|known| known.key == entry.key) {
             Some(known) => *known = entry,
             None => self.entries.push(entry),
         }

@@ -19,7 +19,7 @@ pub enum ParseUnitError {
     Duration(String),
 }
 
-/// Reads `4096`, `64KB`, `1MiB`: K, M, G, T count in thousands; with a B (or iB) in 1024s.
+/// Reads `4096`, `64KB`, `1MiB`: K, M, G, T, P, E count in thousands; with a B (or iB) in 1024s.
 ///
 /// # Errors
 /// The text is no such size, or too large.
@@ -50,6 +50,10 @@ pub(crate) fn unit_power(unit: &str) -> Option<u64> {
         "gb" | "gi" | "gib" => 1 << 30,
         "t" => 1_000_000_000_000,
         "tb" | "ti" | "tib" => 1 << 40,
+        "p" => 1_000_000_000_000_000,
+        "pb" | "pi" | "pib" => 1 << 50,
+        "e" => 1_000_000_000_000_000_000,
+        "eb" | "ei" | "eib" => 1 << 60,
         _ => return None,
     })
 }

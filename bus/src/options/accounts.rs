@@ -6,6 +6,9 @@ use crate::config::accounts::{
     ResponseType, Sampling,
 };
 
+use crate::jwt;
+use crate::subject;
+
 use super::auth;
 use super::read::Field;
 
@@ -30,7 +33,8 @@ pub(super) fn read(field: Field<'_>, ignored: &mut Vec<String>) -> Result<Vec<Ac
         };
         return Ok(field.texts()?.into_iter().map(named).collect());
     }
-    let entries = field.map()?.entries().iter();
+    // What variables stand for may be written here, too.
+    let entries = field.map()?.entries().iter().filter(|entry| !entry.used);
     entries.map(|entry| account(entry, ignored)).collect()
 }
 
@@ -44,7 +48,7 @@ fn account(entry: &Entry, ignored: &mut Vec<String>) -> Result<Account, ConfErro
         match entry.key.to_ascii_lowercase().as_str() {
             "users" => {
                 for map in field.maps()? {
-                    account.users.push(auth::user(map)?);
+                    account.users.push(auth::user(field, map)?);
                 }
             }
             "exports" => account.exports = list(field, export)?,
@@ -55,7 +59,9 @@ fn account(entry: &Entry, ignored: &mut Vec<String>) -> Result<Account, ConfErro
             "msg_trace" | "trace_dest" => account.trace = Some(trace(field)?),
             // A key of its own has no use without JWTs.
             "nkey" => {
-                field.text()?;
+                if !jwt::is_account_key(&field.text()?) {
+                    return Err(field.wrong("Not a valid public nkey for an account"));
+                }
             }
             "jetstream" | "cluster_traffic" => ignored.push(entry.key.clone()),
             _ => field.unknown(&ACCOUNT)?,
@@ -103,18 +109,26 @@ fn trace(field: Field<'_>) -> Result<MessageTrace, ConfError> {
         sampling: 100,
     };
     if matches!(field.value().kind, Kind::Text(_)) {
-        trace.destination = field.text()?;
+        trace.destination = destination_of_traces(field)?;
         return Ok(trace);
     }
     for entry in field.map()?.entries() {
         let field = Field(entry);
         match entry.key.to_ascii_lowercase().as_str() {
-            "dest" => trace.destination = field.text()?,
+            "dest" => trace.destination = destination_of_traces(field)?,
             "sampling" => trace.sampling = percent(field)?,
             _ => field.unknown(&["dest", "sampling"])?,
         }
     }
     Ok(trace)
+}
+
+fn destination_of_traces(field: Field<'_>) -> Result<String, ConfError> {
+    let subject = field.text()?;
+    if !subject::is_literal(subject.as_bytes()) {
+        return Err(field.wrong(format!("Trace destination {subject:?} is not valid")));
+    }
+    Ok(subject)
 }
 
 fn export(whole: Field<'_>, map: &Map) -> Result<Export, ConfError> {
@@ -167,6 +181,9 @@ fn export(whole: Field<'_>, map: &Map) -> Result<Export, ConfError> {
         }
     }
     export.kind = kind.ok_or_else(|| whole.wrong("each needs a stream or a service"))?;
+    if export.allow_trace && export.kind == Crossing::Stream {
+        return Err(whole.wrong("Detected allow_trace directive on non-service"));
+    }
     Ok(export)
 }
 
@@ -214,7 +231,7 @@ fn latency(field: Field<'_>) -> Result<Latency, ConfError> {
 
 /// `50`, or `50%`.
 fn percent(field: Field<'_>) -> Result<u8, ConfError> {
-    let text = field.text()?;
+    let text = field.number_text()?;
     let number = text.trim().trim_end_matches('%').trim().parse::<u8>();
     number
         .ok()
@@ -255,6 +272,9 @@ fn import(whole: Field<'_>, map: &Map) -> Result<Import, ConfError> {
     import.kind = kind.ok_or_else(|| whole.wrong("each needs a stream or a service"))?;
     if import.to.is_some() && import.prefix.is_some() {
         return Err(whole.wrong("takes \"to\" or \"prefix\", not both"));
+    }
+    if import.allow_trace && import.kind == Crossing::Service {
+        return Err(whole.wrong("Detected allow_trace directive on a non-stream"));
     }
     if import.kind == Crossing::Service && import.prefix.is_some() {
         return Err(whole.wrong("takes \"prefix\" for streams only"));
@@ -313,7 +333,12 @@ fn destination(field: Field<'_>, value: &Value) -> Result<Destination, ConfError
                 match entry.key.to_ascii_lowercase().as_str() {
                     "dest" | "destination" => to.subject = field.text()?,
                     "weight" => {
-                        to.weight = match field.text()?.trim().trim_end_matches('%').trim().parse()
+                        to.weight = match field
+                            .number_text()?
+                            .trim()
+                            .trim_end_matches('%')
+                            .trim()
+                            .parse()
                         {
                             Ok(weight @ 0..=100) => weight,
                             _ => return Err(field.wrong("is not between 0 and 100 percent")),

@@ -1,10 +1,23 @@
 //! `authorization { … }`: users and what they may do.
 
+use std::time::Duration;
+
 use crate::conf::{ConfError, Kind, Map};
-use crate::config::{AllowResponses, Config, Permissions, SubjectRules, User};
+use crate::config::{AllowResponses, Config, Limits, Permissions, SubjectRules, User};
+use crate::subject;
 
 use super::read::Field;
 
+/// All ways to come that nats-server knows.
+const CONNECTION_TYPES: [&str; 7] = [
+    "STANDARD",
+    "WEBSOCKET",
+    "LEAFNODE",
+    "LEAFNODE_WS",
+    "MQTT",
+    "MQTT_WS",
+    "IN_PROCESS",
+];
 const KNOWN: [&str; 6] = [
     "user",
     "password",
@@ -24,17 +37,20 @@ pub(super) fn read(config: &mut Config, section: Field<'_>) -> Result<(), ConfEr
             "user" | "username" => single.user = Some(field.text()?),
             "pass" | "password" => single.password = Some(field.text()?.into()),
             "token" => config.authorization.token = Some(field.text()?.into()),
-            "timeout" => config.limits.auth_timeout = field.duration()?,
+            "timeout" => {
+                config.limits.auth_timeout = field.duration_or(Limits::default().auth_timeout)?;
+            }
             "users" => {
                 listed = true;
                 for map in field.maps()? {
-                    config.authorization.users.push(user(map)?);
+                    config.authorization.users.push(user(field, map)?);
                 }
             }
             "default_permissions" | "default_permission" | "permissions" => {
                 config.authorization.default_permissions = Some(permissions(field)?);
             }
-            "auth_callout" | "auth_hook" | "proxy_required" => return field.unsupported(),
+            "auth_callout" | "auth_hook" => return field.unsupported(),
+            "proxy_required" => field.unsupported_if_true()?,
             _ => field.unknown(&KNOWN)?,
         }
     }
@@ -53,7 +69,27 @@ pub(super) fn read(config: &mut Config, section: Field<'_>) -> Result<(), ConfEr
     Ok(())
 }
 
-pub(super) fn user(map: &Map) -> Result<User, ConfError> {
+/// A single user or token is the only one: accounts with users beside it contradict it.
+pub(super) fn alone(map: &Map, config: &Config) -> Result<(), ConfError> {
+    let users = config.accounts.iter().any(|it| !it.users.is_empty());
+    let section = map.get("authorization").map(|section| &section.kind);
+    let (true, Some(Kind::Map(section))) = (users, section) else {
+        return Ok(());
+    };
+    let says = |key: &str| section.get(key).is_some();
+    let accounts = map.entries().iter().map(Field);
+    let mut accounts = accounts.filter(|field| field.0.key.eq_ignore_ascii_case("accounts"));
+    match accounts.next() {
+        Some(field) if says("user") || says("username") => {
+            Err(field.wrong("Can not have a single user/pass and accounts"))
+        }
+        Some(field) if says("token") => Err(field.wrong("Can not have a token and accounts")),
+        _ => Ok(()),
+    }
+}
+
+/// One of a list of users.
+pub(super) fn user(list: Field<'_>, map: &Map) -> Result<User, ConfError> {
     let mut user = User::default();
     for entry in map.entries() {
         let field = Field(entry);
@@ -65,8 +101,9 @@ pub(super) fn user(map: &Map) -> Result<User, ConfError> {
                 user.permissions = Some(permissions(field)?);
             }
             "allowed_connection_types" | "connection_types" | "clients" => {
-                user.connection_types = Some(field.texts()?);
+                user.connection_types = Some(connection_types(field)?);
             }
+            "proxy_required" => field.unsupported_if_true()?,
             _ => field.unknown(&[
                 "nkey",
                 "user",
@@ -76,7 +113,22 @@ pub(super) fn user(map: &Map) -> Result<User, ConfError> {
             ])?,
         }
     }
+    if user.nkey.is_none() && user.user.is_none() {
+        return Err(list.wrong("each needs a user or an nkey"));
+    }
     Ok(user)
+}
+
+/// Ways to come; that some of them are not served here does no harm.
+fn connection_types(field: Field<'_>) -> Result<Vec<String>, ConfError> {
+    let types = field.texts()?;
+    match types
+        .iter()
+        .find(|known| !CONNECTION_TYPES.contains(&known.to_ascii_uppercase().as_str()))
+    {
+        Some(other) => Err(field.wrong(format!("invalid connection type {other:?}"))),
+        None => Ok(types),
+    }
 }
 
 pub(super) fn permissions(field: Field<'_>) -> Result<Permissions, ConfError> {
@@ -84,20 +136,22 @@ pub(super) fn permissions(field: Field<'_>) -> Result<Permissions, ConfError> {
     for entry in field.map()?.entries() {
         let field = Field(entry);
         match entry.key.to_ascii_lowercase().as_str() {
-            "pub" | "publish" | "import" => granted.publish = Some(rules(field)?),
-            "sub" | "subscribe" | "export" => granted.subscribe = Some(rules(field)?),
-            "allow_responses" | "allow_response" => granted.allow_responses = responses(field)?,
+            "pub" | "publish" | "import" => granted.publish = Some(rules(field, false)?),
+            "sub" | "subscribe" | "export" => granted.subscribe = Some(rules(field, true)?),
+            "allow_responses" | "publish_allow_responses" => {
+                granted.allow_responses = responses(field)?
+            }
             _ => field.unknown(&["publish", "subscribe", "allow_responses"])?,
         }
     }
     Ok(granted)
 }
 
-/// One subject, a list, or both kinds of lists.
-fn rules(field: Field<'_>) -> Result<SubjectRules, ConfError> {
+/// One subject, a list, or both kinds of lists; with names of queues or without.
+fn rules(field: Field<'_>, queues: bool) -> Result<SubjectRules, ConfError> {
     let Kind::Map(map) = &field.value().kind else {
         return Ok(SubjectRules {
-            allow: allowed(field)?,
+            allow: allowed(field, queues)?,
             deny: Vec::new(),
         });
     };
@@ -105,8 +159,8 @@ fn rules(field: Field<'_>) -> Result<SubjectRules, ConfError> {
     for entry in map.entries() {
         let field = Field(entry);
         match entry.key.to_ascii_lowercase().as_str() {
-            "allow" => rules.allow = allowed(field)?,
-            "deny" => rules.deny = field.texts()?,
+            "allow" => rules.allow = allowed(field, queues)?,
+            "deny" => rules.deny = subjects(field, queues)?,
             _ => field.unknown(&["allow", "deny"])?,
         }
     }
@@ -114,9 +168,26 @@ fn rules(field: Field<'_>) -> Result<SubjectRules, ConfError> {
 }
 
 /// In these files an empty list of allowed subjects is as good as none: everything is allowed.
-fn allowed(field: Field<'_>) -> Result<Option<Vec<String>>, ConfError> {
-    let subjects = field.texts()?;
+fn allowed(field: Field<'_>, queues: bool) -> Result<Option<Vec<String>>, ConfError> {
+    let subjects = subjects(field, queues)?;
     Ok((!subjects.is_empty()).then_some(subjects))
+}
+
+fn subjects(field: Field<'_>, queues: bool) -> Result<Vec<String>, ConfError> {
+    let subjects = field.texts()?;
+    let is_valid = |text: &str| subject::is_valid(text.as_bytes());
+    for text in &subjects {
+        let mut words = text.split_whitespace();
+        let valid = match (words.next(), words.next(), words.next()) {
+            _ if is_valid(text) => true,
+            (Some(subject), Some(queue), None) => queues && is_valid(subject) && is_valid(queue),
+            _ => false,
+        };
+        if !valid {
+            return Err(field.wrong(format!("subject {text:?} is not a valid subject")));
+        }
+    }
+    Ok(subjects)
 }
 
 fn responses(field: Field<'_>) -> Result<Option<AllowResponses>, ConfError> {
@@ -129,11 +200,18 @@ fn responses(field: Field<'_>) -> Result<Option<AllowResponses>, ConfError> {
     for entry in field.map()?.entries() {
         let field = Field(entry);
         match entry.key.to_ascii_lowercase().as_str() {
-            // Anything below 1 means as often as it likes, which we write as 0.
-            "max" | "max_msgs" | "max_messages" | "max_responses" => {
-                allowed.max = u32::try_from(field.integer()?.max(0)).unwrap_or(u32::MAX);
+            // 0 means the default, less as often as it likes, which we write as 0.
+            "max" | "max_msgs" | "max_messages" | "max_responses" => match field.integer()? {
+                0 => {}
+                max => allowed.max = u32::try_from(max.max(0)).unwrap_or(u32::MAX),
+            },
+            "expires" | "expiration" | "ttl" => {
+                let default = AllowResponses::default().expires;
+                allowed.expires = match &field.value().kind {
+                    Kind::Text(text) if text.starts_with('-') => Duration::MAX,
+                    _ => field.duration_or(default)?,
+                };
             }
-            "expires" | "expiration" | "ttl" => allowed.expires = field.duration()?,
             _ => field.unknown(&["max", "expires"])?,
         }
     }

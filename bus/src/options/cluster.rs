@@ -43,7 +43,7 @@ pub(super) fn read(
             "port" => address.port = field.port()?,
             "authorization" => cluster.authorization = authorization(field)?,
             "routes" => cluster.routes = routes(field)?,
-            "tls" => cluster.tls = Some(tls::read(field, ignored)?),
+            "tls" => cluster.tls = Some(tls::read(field, tls::Of::Routes, ignored)?),
             "cluster_advertise" | "advertise" => cluster.advertise = Some(field.text()?),
             "no_advertise" => cluster.no_advertise = field.boolean()?,
             "connect_retries" => {
@@ -60,7 +60,16 @@ pub(super) fn read(
             "pool_size" => {
                 field.integer()?;
             }
-            "compression" | "write_timeout" => ignored.push(format!("cluster.{}", entry.key)),
+            "compression" => {
+                if !matches!(
+                    field.value().kind,
+                    Kind::Text(_) | Kind::Bool(_) | Kind::Map(_)
+                ) {
+                    return Err(field.kind("a boolean, a mode or a map"));
+                }
+                ignored.push(format!("cluster.{}", entry.key));
+            }
+            "write_timeout" => ignored.push(format!("cluster.{}", entry.key)),
             "accounts" => {
                 field.texts()?;
                 ignored.push("cluster.accounts".to_owned());
@@ -74,16 +83,19 @@ pub(super) fn read(
 }
 
 fn authorization(field: Field<'_>) -> Result<ClusterAuthorization, ConfError> {
+    let section = field;
     let mut known = ClusterAuthorization::default();
     for entry in field.map()?.entries() {
         let field = Field(entry);
         match entry.key.to_ascii_lowercase().as_str() {
             "user" | "username" => known.user = Some(field.text()?),
             "pass" | "password" => known.password = Some(field.text()?.into()),
-            "timeout" => known.timeout = field.duration()?,
-            "token" => return Err(field.wrong("Cluster authorization does not support tokens")),
+            "timeout" => {
+                known.timeout = field.duration_or(ClusterAuthorization::default().timeout)?;
+            }
+            "token" => return Err(section.wrong("Cluster authorization does not support tokens")),
             "users" => {
-                return Err(field.wrong("Cluster authorization does not allow multiple users"));
+                return Err(section.wrong("Cluster authorization does not allow multiple users"));
             }
             "permissions" | "default_permissions" => return field.unsupported(),
             _ => field.unknown(&["user", "password", "timeout"])?,

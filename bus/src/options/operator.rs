@@ -44,7 +44,8 @@ pub(super) fn resolver(operator: &mut Operator, field: Field<'_>) -> Result<(), 
                 match entry.key.to_ascii_lowercase().as_str() {
                     "type" => kind = Some(field.text()?),
                     "dir" => folder = Some(field.text()?),
-                    "allow_delete" | "delete" | "limit" | "ttl" | "timeout" | "interval" => {}
+                    "allow_delete" | "hard_delete" | "delete" | "limit" | "ttl" | "timeout"
+                    | "interval" => {}
                     _ => field.unknown(&["type", "dir", "limit", "ttl", "timeout", "interval"])?,
                 }
             }

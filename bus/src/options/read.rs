@@ -27,7 +27,7 @@ impl<'a> Field<'a> {
 
     pub(super) fn kind(self, wanted: &'static str) -> ConfError {
         let found = self.value().kind.name();
-        self.value().at.error(Problem::Kind {
+        self.0.at.error(Problem::Kind {
             field: self.0.key.clone(),
             wanted,
             found,
@@ -36,7 +36,7 @@ impl<'a> Field<'a> {
 
     pub(super) fn wrong(self, reason: impl Into<String>) -> ConfError {
         let field = self.0.key.clone();
-        self.value().at.error(Problem::Value {
+        self.0.at.error(Problem::Value {
             field,
             reason: reason.into(),
         })
@@ -44,16 +44,16 @@ impl<'a> Field<'a> {
 
     pub(super) fn text(self) -> Result<String, ConfError> {
         match &self.value().kind {
-            Kind::Text(text) | Kind::Date(text) => Ok(text.clone()),
-            // A name may look like a number.
-            Kind::Integer(number) => Ok(number.to_string()),
+            Kind::Text(text) => Ok(text.clone()),
+            // What looks like a number is none that was meant as text: a password would lose its zeros.
             _ => Err(self.kind("text")),
         }
     }
 
-    /// Text that may look like a number with a point, such as a version.
+    /// Text that may look like a number, such as a version or `50%`.
     pub(super) fn number_text(self) -> Result<String, ConfError> {
         match &self.value().kind {
+            Kind::Integer(number) => Ok(number.to_string()),
             Kind::Float(number) => Ok(number.to_string()),
             _ => self.text(),
         }
@@ -87,6 +87,22 @@ impl<'a> Field<'a> {
     /// A count for which anything below 1 means without limit, which we write as 0.
     pub(super) fn count_or_any(self) -> Result<usize, ConfError> {
         Ok(usize::try_from(self.integer()?).unwrap_or(0))
+    }
+
+    /// A size for which 0 means the default, as 0 would make no sense.
+    pub(super) fn size_or(self, default: usize) -> Result<usize, ConfError> {
+        Ok(match self.size()? {
+            0 => default,
+            size => size,
+        })
+    }
+
+    /// A duration for which 0 means the default.
+    pub(super) fn duration_or(self, default: Duration) -> Result<Duration, ConfError> {
+        Ok(match self.duration()? {
+            Duration::ZERO => default,
+            duration => duration,
+        })
     }
 
     pub(super) fn size(self) -> Result<usize, ConfError> {
@@ -183,6 +199,14 @@ impl<'a> Field<'a> {
             field: self.0.key.clone(),
             nearest: nearest(&self.0.key, known),
         }))
+    }
+
+    /// What only makes a difference when it is `true`, and is not supported then.
+    pub(super) fn unsupported_if_true(self) -> Result<(), ConfError> {
+        if self.boolean()? {
+            return self.unsupported();
+        }
+        Ok(())
     }
 
     pub(super) fn unsupported<T>(self) -> Result<T, ConfError> {

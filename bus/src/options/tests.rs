@@ -32,7 +32,7 @@ fn a_documentation_style_file_is_understood() {
             { user: client, password: x
               permissions: { publish: { allow: ["req.a", "req.b"], deny: "req.c" }
                              subscribe: { deny: "secret.>" }, allow_responses: { max: 5, expires: "1m" } } }
-            { user: other, password: 123 }
+            { user: other, password: "0123" }
           ]
         }
         no_auth_user: other
@@ -103,10 +103,58 @@ fn what_cannot_be_honoured_is_an_error_with_its_place() {
             "authorization { user: a, pass: b, users: [] }",
             "single user/pass and a users array",
         ),
-        ("port: 70000", "n.conf:1:7: port: 70000 is no port"),
+        ("port: 70000", "n.conf:1:0: port: 70000 is no port"),
         ("port: {}", "expected an integer, found a map"),
         ("listen: foo", "host:port"),
-        ("max_payload: -5", "must not be negative"),
+        ("max_pending: -5", "must not be negative"),
+        ("server_name: 0123", "expected text, found an integer"),
+        ("write_timeout: never", "default, close and retry"),
+        ("proxy_protocol: true", "not supported"),
+        (
+            "tls { verify_cert_and_check_known_urls: true }",
+            "not supported in this context",
+        ),
+        ("tls { pinned_certs: [abc] }", "no SHA-256"),
+        (
+            "accounts { A { nkey: x } }",
+            "Not a valid public nkey for an account",
+        ),
+        (
+            "accounts { A { trace_dest: \"a..b\" } }",
+            "Trace destination",
+        ),
+        (
+            "accounts { A { exports: [{stream: a, allow_trace: true}] } }",
+            "on non-service",
+        ),
+        (
+            "accounts { A { imports: [{service: {account: B, subject: a}, allow_trace: true}] } }",
+            "on a non-stream",
+        ),
+        (
+            "authorization { user: a, pass: b }, accounts { A { users: [{user: c, pass: d}] } }",
+            "a single user/pass and accounts",
+        ),
+        (
+            "authorization { token: a }, accounts { A { users: [{user: c, pass: d}] } }",
+            "a token and accounts",
+        ),
+        (
+            "authorization { users: [{pass: b}] }",
+            "needs a user or an nkey",
+        ),
+        (
+            "authorization { users: [{user: a, pass: b, allowed_connection_types: [carrier_pigeon]}] }",
+            "invalid connection type",
+        ),
+        (
+            "authorization { users: [{user: a, pass: b, permissions: {publish: \"a q\"}}] }",
+            "is not a valid subject",
+        ),
+        (
+            "cluster { compression: 1 }",
+            "expected a boolean, a mode or a map",
+        ),
         ("ping_interval: soon", "is not a duration"),
         (
             "authorization { users = [ 1 ] }",
@@ -124,6 +172,70 @@ fn what_cannot_be_honoured_is_an_error_with_its_place() {
         let error = options(&text.replace("a: 1\n", "port: 1\n")).unwrap_err();
         assert!(error.contains(says), "{text}: {error}");
     }
+}
+
+#[test]
+fn all_that_is_wrong_is_said_at_its_key() {
+    let error =
+        options("port: 1\nprot: 2\n tls {\n  cert: x }\ncluster {\n  authorization { token: x } }");
+    let error = error.unwrap_err();
+    let lines: Vec<&str> = error.lines().collect();
+    let [prot, tls, cluster] = lines[..] else {
+        panic!("{error}")
+    };
+    assert!(prot.starts_with("n.conf:2:1: unknown field"), "{prot}");
+    assert!(tls.starts_with("n.conf:4:3: unknown field"), "{tls}");
+    assert!(
+        cluster.starts_with("n.conf:6:3: authorization: Cluster authorization"),
+        "{cluster}"
+    );
+}
+
+#[test]
+fn nought_means_the_default_where_it_would_make_no_sense() {
+    let mut read = options(
+        "max_payload: 0, max_pending: 0, max_control_line: 0, ping_interval: 0, ping_max: 0, write_deadline: \"0s\"\n\
+         authorization { timeout: 0 }, max_closed_clients: 0",
+    )
+    .unwrap();
+    let default = Limits::default();
+    let limits = &read.config.limits;
+    assert_eq!(limits.max_payload, default.max_payload);
+    assert_eq!(limits.max_pending, default.max_pending);
+    assert_eq!(limits.max_control_line, default.max_control_line);
+    assert_eq!(limits.ping_interval, default.ping_interval);
+    assert_eq!(limits.ping_max, default.ping_max);
+    assert_eq!(limits.write_deadline, default.write_deadline);
+    assert_eq!(limits.auth_timeout, default.auth_timeout);
+    assert_eq!(read.config.max_closed_clients, 10_000);
+    read.resolve().unwrap();
+    // Less than nothing is as much as can wait for a client.
+    let mut read = options("max_payload: -1, max_pending: 9MB").unwrap();
+    read.resolve().unwrap();
+    assert_eq!(read.config.limits.max_payload, 9 << 20);
+}
+
+#[test]
+fn answers_may_be_few_or_many() {
+    let answers = |text: &str| {
+        let users =
+            format!("authorization {{ users: [{{user: a, pass: b, permissions: {{{text}}}}}] }}");
+        let read = options(&users).unwrap();
+        let granted = read.config.authorization.users[0]
+            .permissions
+            .clone()
+            .unwrap();
+        granted.allow_responses
+    };
+    let default = crate::config::AllowResponses::default();
+    assert_eq!(answers("allow_responses: false"), None);
+    assert_eq!(answers("publish_allow_responses: true"), Some(default));
+    assert_eq!(
+        answers("allow_responses: {max: 0, expires: \"0s\"}"),
+        Some(default)
+    );
+    let any = answers("allow_responses: {max: -1, expires: \"-1s\"}").unwrap();
+    assert_eq!((any.max, any.expires), (0, Duration::MAX));
 }
 
 #[test]
@@ -150,12 +262,12 @@ fn tls_websocket_and_cluster_are_understood() {
         lame_duck_duration: "1m", lame_duck_grace_period: 2s
         log_file: /tmp/x.log, logfile_size_limit: 1MB, logfile_max_num: 3, trace_verbose: true, logtime_utc: yes
         tls { cert_file: a.pem, key_file: b.pem, ca_file: c.pem, verify_and_map: true, timeout: 0.5
-              min_version: 1.3, handshake_first: 300ms, pinned_certs: [ab, cd] }
+              min_version: 1.3, handshake_first: 300ms, pinned_certs: ["aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"] }
         allow_non_tls: true
         websocket { port: 8080, tls: { cert_file: a.pem, key_file: b.pem }, compression: true
               allowed_origins: ["https://a"], authorization { token: t }, headers { X-One: "1" } }
         cluster { name: west, listen: 127.0.0.1:-1, routes: [nats://u:p@b:6222, nats://b:6222, nats://c], no_advertise: true
-              pool_size: 3, compression: s2_auto, ping_interval: 20, authorization { user: u, password: p, timeout: 3 } }
+              pool_size: 3, compression: s2_auto, ping_interval: 20, authorization { user: u, password: p, timeout: 61 } }
         "#,
     )
     .unwrap();
@@ -175,13 +287,28 @@ fn tls_websocket_and_cluster_are_understood() {
         (cluster.routes.len(), cluster.name.as_deref()),
         (2, Some("west"))
     );
-    assert_eq!(cluster.authorization.timeout, Duration::from_secs(3));
+    assert_eq!(cluster.authorization.timeout, Duration::from_secs(61));
     assert_eq!(config.server_tags, ["region:eu", "fast"]);
     assert_eq!(config.limits.max_connections, usize::MAX);
     assert!(!config.limits.stall_producers && read.log.trace && read.log.utc);
     assert_eq!((read.log.size_limit, read.log.max_files), (1 << 20, 3));
     assert_eq!(read.ignored, ["cluster.compression"]);
-    assert_eq!(read.doubtful.len(), 1, "{:?}", read.doubtful);
+    assert_eq!(read.doubtful.len(), 2, "{:?}", read.doubtful);
+}
+
+#[test]
+fn accounts_are_not_what_variables_stand_for() {
+    let read = options(
+        "accounts { P { publish: a }, A { users: [{user: u, pass: p, permissions: $P}] }, a { } }",
+    )
+    .unwrap();
+    let names: Vec<&str> = read
+        .config
+        .accounts
+        .iter()
+        .map(|it| it.name.as_str())
+        .collect();
+    assert_eq!(names, ["A", "a"]);
 }
 
 #[test]

@@ -33,8 +33,15 @@ const KNOWN: [&str; 16] = [
     "allow_insecure_cipher_suites",
 ];
 
+/// Whose section it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Of {
+    Clients,
+    Routes,
+}
+
 /// Reads the section.
-pub(super) fn read(field: Field<'_>, ignored: &mut Vec<String>) -> Result<Tls, ConfError> {
+pub(super) fn read(field: Field<'_>, of: Of, ignored: &mut Vec<String>) -> Result<Tls, ConfError> {
     let section = field;
     let mut tls = Tls::default();
     for entry in field.map()?.entries() {
@@ -54,10 +61,13 @@ pub(super) fn read(field: Field<'_>, ignored: &mut Vec<String>) -> Result<Tls, C
                 tls.verify |= tls.verify_and_map;
             }
             "verify_cert_and_check_known_urls" => {
+                if of == Of::Clients {
+                    return Err(field.wrong("not supported in this context"));
+                }
                 tls.verify_cert_and_check_known_urls = field.boolean()?;
                 tls.verify |= tls.verify_cert_and_check_known_urls;
             }
-            "timeout" => tls.timeout = field.duration()?,
+            "timeout" => tls.timeout = field.duration_or(Tls::TIMEOUT)?,
             "handshake_first" | "first" | "immediate" => tls.handshake_first = first(field)?,
             "min_version" => {
                 tls.min_version = TlsVersion::parse(&field.number_text()?)
@@ -65,7 +75,7 @@ pub(super) fn read(field: Field<'_>, ignored: &mut Vec<String>) -> Result<Tls, C
             }
             "cipher_suites" => tls.cipher_suites = some(field)?,
             "curve_preferences" => tls.curve_preferences = some(field)?,
-            "pinned_certs" => tls.pinned_certs = field.texts()?,
+            "pinned_certs" => tls.pinned_certs = pins(field)?,
             "connection_rate_limit" => {
                 tls.connection_rate_limit = u32::try_from(field.count()?).unwrap_or(u32::MAX);
             }
@@ -115,6 +125,16 @@ fn first(field: Field<'_>) -> Result<HandshakeFirst, ConfError> {
             "auto_fallback" => Ok(HandshakeFirst::Auto(HandshakeFirst::AUTO)),
             text => HandshakeFirst::parse(text).map_err(|error| field.wrong(error.to_string())),
         },
+    }
+}
+
+/// SHA-256 in hexadecimal.
+fn pins(field: Field<'_>) -> Result<Vec<String>, ConfError> {
+    let pins = field.texts()?;
+    let is_pin = |pin: &str| pin.len() == 64 && pin.bytes().all(|byte| byte.is_ascii_hexdigit());
+    match pins.iter().find(|pin| !is_pin(pin)) {
+        Some(pin) => Err(field.wrong(format!("{pin:?} is no SHA-256 in hexadecimal"))),
+        None => Ok(pins),
     }
 }
 

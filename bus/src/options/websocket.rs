@@ -41,7 +41,7 @@ pub(super) fn read(
             "port" => address.port = field.port()?,
             "advertise" => websocket.advertise = Some(field.text()?),
             "no_tls" => websocket.no_tls = field.boolean()?,
-            "tls" => websocket.tls = Some(tls::read(field, ignored)?),
+            "tls" => websocket.tls = Some(tls::read(field, tls::Of::Clients, ignored)?),
             "same_origin" => websocket.same_origin = field.boolean()?,
             "allowed_origins" | "allowed_origin" | "allow_origins" | "allow_origin" | "origins"
             | "origin" => websocket.allowed_origins = field.texts()?,

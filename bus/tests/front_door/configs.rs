@@ -121,4 +121,6 @@ fn a_missing_certificate_is_found_before_the_start() {
     let says = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(says.contains("certs/server-key.pem"), "{says}");
+    // With the place of the section that names it.
+    assert!(says.starts_with("cupola-bus: tls.conf:"), "{says}");
 }
