@@ -136,7 +136,8 @@ struct LogFlags {
 
 #[derive(Clone, Debug, Default)]
 struct TlsFlags {
-    on: bool,
+    /// `Some(false)` switches the TLS of the file off.
+    on: Option<bool>,
     verify: bool,
     cert: Option<PathBuf>,
     key: Option<PathBuf>,
@@ -165,6 +166,8 @@ pub(crate) enum FlagError {
     NoValue(String),
     #[error("invalid value {value:?} for flag -{flag}: parse error")]
     BadValue { flag: String, value: String },
+    #[error("invalid boolean value {value:?} for -{flag}: parse error")]
+    BadSwitch { flag: String, value: String },
     #[error("bad flag syntax: {0}")]
     Syntax(String),
     #[error("unrecognized command: {0:?}")]
@@ -193,7 +196,7 @@ impl<I: Iterator<Item = String>> Given<'_, I> {
         match self.value.as_deref() {
             None | Some("true" | "TRUE" | "True" | "1" | "t" | "T") => Ok(true),
             Some("false" | "FALSE" | "False" | "0" | "f" | "F") => Ok(false),
-            Some(value) => Err(FlagError::BadValue {
+            Some(value) => Err(FlagError::BadSwitch {
                 value: value.to_owned(),
                 flag: self.flag,
             }),
@@ -239,18 +242,21 @@ pub(crate) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Command
     let mut flags = Flags::default();
     let mut arguments = arguments.map(|argument| argument.to_string_lossy().into_owned());
     let mut signal = None;
+    let (mut help, mut help_tls, mut version) = (false, false, false);
+    // What stands behind the flags, if anything does.
+    let mut word = None;
     while let Some(argument) = arguments.next() {
-        let Some(flag) = argument
-            .strip_prefix("--")
-            .or_else(|| argument.strip_prefix('-'))
-        else {
-            return match argument.to_ascii_lowercase().as_str() {
-                "version" => Ok(Command::Version),
-                "help" => Ok(Command::Help),
-                _ => Err(FlagError::Extra(argument)),
-            };
-        };
-        if flag.is_empty() || flag.starts_with(['-', '=']) {
+        if argument == "--" {
+            word = arguments.next();
+            break;
+        }
+        let dashes = argument.len() - argument.trim_start_matches('-').len();
+        if dashes == 0 || argument == "-" {
+            word = Some(argument);
+            break;
+        }
+        let flag = &argument[dashes.min(2)..];
+        if flag.starts_with(['-', '=']) {
             return Err(FlagError::Syntax(argument));
         }
         let (flag, value) = match flag.split_once('=') {
@@ -264,24 +270,40 @@ pub(crate) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Command
             rest: &mut arguments,
         };
         match name.as_str() {
-            "h" | "help" => return Ok(Command::Help),
-            "help_tls" => return Ok(Command::HelpTls),
-            "v" | "version" => return Ok(Command::Version),
+            "h" | "help" => help = given.switch()?,
+            "help_tls" => help_tls = given.switch()?,
+            "v" | "version" => version = given.switch()?,
             "sl" | "signal" => signal = Some(given.text()?),
             "c" | "config" => flags.config = Some(given.path()?),
             "t" => flags.test = given.switch()?,
             _ => flags.set(&name, given)?,
         }
     }
+    // All flags are looked at before any of this is done.
+    if version {
+        return Ok(Command::Version);
+    }
+    if help {
+        return Ok(Command::Help);
+    }
+    if help_tls {
+        return Ok(Command::HelpTls);
+    }
+    match word.as_deref().map(str::to_ascii_lowercase).as_deref() {
+        None => {}
+        Some("version") => return Ok(Command::Version),
+        Some("help") => return Ok(Command::Help),
+        Some(_) => return Err(FlagError::Extra(word.unwrap_or_default())),
+    }
+    if let Some(signal) = signal {
+        return Ok(Command::Signal(signal));
+    }
     if flags.test && flags.config.is_none() {
         return Err(FlagError::Combination(
             "must specify [-c, --config] option to check configuration file syntax",
         ));
     }
-    Ok(match signal {
-        Some(signal) => Command::Signal(signal),
-        None => Command::Run(Box::new(flags)),
-    })
+    Ok(Command::Run(Box::new(flags)))
 }
 
 impl Flags {
@@ -330,7 +352,7 @@ impl Flags {
                 log.verbose = Some(given.switch()?);
                 (log.debug, log.trace) = (log.verbose, log.verbose);
             }
-            "tls" => tls.on = given.switch()?,
+            "tls" => tls.on = Some(given.switch()?),
             "tlsverify" => tls.verify = given.switch()?,
             "tlscert" => tls.cert = Some(given.path()?),
             "tlskey" => tls.key = Some(given.path()?),
@@ -369,12 +391,29 @@ impl ClusterFlags {
             self.listen = Some(None);
             return Ok(());
         }
+        let host = url
+            .split_once("://")
+            .map(|(_, rest)| rest.trim_end_matches('/'));
+        let port = host
+            .and_then(|host| host.rsplit_once(':'))
+            .map(|(_, port)| port);
+        if port.is_none_or(|port| port != "-1" && port.parse::<u16>().is_err()) {
+            return Err(FlagError::Combination(
+                "the cluster's URL needs scheme, host and port, as in nats://127.0.0.1:6222",
+            ));
+        }
         // -1 is no port to a URL, but means here that the system chooses.
         let (url, any_port) = match url.strip_suffix(":-1") {
             Some(bare) => (format!("{bare}:1"), true),
             None => (url.to_owned(), false),
         };
-        self.listen = Some(Some(route(flag, &url)?));
+        let url = route(flag, &url)?;
+        if url.user.is_some() && url.password.is_none() {
+            return Err(FlagError::Combination(
+                "expected cluster password to be set",
+            ));
+        }
+        self.listen = Some(Some(url));
         self.any_port = any_port;
         Ok(())
     }

@@ -78,6 +78,9 @@ pub(crate) fn send(text: &str) -> anyhow::Result<()> {
         Some((command, target)) => (command, Some(target)),
         None => (text, None),
     };
+    if let Some((_, more)) = target.and_then(|target| target.split_once('=')) {
+        bail!("invalid signal parameters: [{more}]");
+    }
     let signal = match command {
         "stop" => Signal::SIGKILL,
         "quit" => Signal::SIGINT,
@@ -89,7 +92,7 @@ pub(crate) fn send(text: &str) -> anyhow::Result<()> {
     };
     for pid in targets(target.unwrap_or_default())? {
         kill(Pid::from_raw(pid), signal).map_err(|errno| match errno {
-            Errno::ESRCH => anyhow::anyhow!("no such process"),
+            Errno::ESRCH => anyhow::anyhow!("signal {command:?} {pid}: no such process"),
             errno => anyhow::anyhow!("signal {command:?} {pid}: {errno}"),
         })?;
     }
@@ -130,9 +133,10 @@ fn pid(text: &str) -> anyhow::Result<i32> {
     if let Some(pid) = read(text) {
         return Ok(pid);
     }
-    let held =
-        std::fs::read_to_string(Path::new(text)).with_context(|| format!("invalid pid: {text}"))?;
-    read(&held).with_context(|| format!("invalid pid in {text}"))
+    match std::fs::read_to_string(Path::new(text)) {
+        Ok(held) => read(&held).with_context(|| format!("invalid pid in {text}")),
+        Err(_) => bail!("invalid pid: {text}"),
+    }
 }
 
 /// The other processes that run under this program's name.
@@ -181,6 +185,6 @@ mod tests {
         let error = send("hurry=1").unwrap_err().to_string();
         assert!(error.starts_with("unknown signal \"hurry\""), "{error}");
         let error = send("ldm=2147483647").unwrap_err().to_string();
-        assert_eq!(error, "no such process");
+        assert_eq!(error, "signal \"ldm\" 2147483647: no such process");
     }
 }

@@ -65,7 +65,16 @@ impl LogFlags {
 
 impl TlsFlags {
     fn apply(&self, options: &mut Options) -> Result<(), FlagError> {
-        if !self.on && !self.verify {
+        let silent = !self.verify
+            && self.cert.is_none()
+            && self.key.is_none()
+            && self.ca.is_none()
+            && self.on.is_none();
+        if silent {
+            return Ok(());
+        }
+        if self.on == Some(false) {
+            options.config.tls = None;
             return Ok(());
         }
         let wrong = |text| Err(FlagError::Combination(text));
@@ -80,6 +89,7 @@ impl TlsFlags {
             key_file: self.key.clone(),
             ca_file: self.ca.clone(),
             verify: self.verify,
+            certs: Vec::new(),
             ..options.config.tls.take().unwrap_or_default()
         });
         Ok(())
@@ -99,10 +109,9 @@ impl ClusterFlags {
                     port: Some(if self.any_port { 0 } else { url.port }),
                 };
                 let cluster = options.config.cluster.get_or_insert_default();
-                if url.user.is_some() {
-                    cluster.authorization.user = url.user.clone();
-                    cluster.authorization.password = url.password.clone();
-                }
+                // Whoever names no user wants none, whatever the file says.
+                cluster.authorization.user = url.user.clone();
+                cluster.authorization.password = url.password.clone();
             }
             None => {}
         }

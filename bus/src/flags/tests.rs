@@ -55,10 +55,26 @@ fn tls_needs_certificate_and_key() {
     let read = options("--tlsverify --tlscert a.pem --tlskey b.pem --tlscacert c.pem");
     let tls = read.config.tls.unwrap();
     assert!(tls.verify && tls.ca_file.is_some());
-    let Ok(Command::Run(flags)) = line("--tls --tlscert a.pem") else {
+    for half in [
+        "--tls --tlscert a.pem",
+        "--tlscert a.pem",
+        "--tlskey a.pem",
+        "--tlsverify",
+    ] {
+        let Ok(Command::Run(flags)) = line(half) else {
+            panic!()
+        };
+        assert!(flags.apply(&mut Options::default()).is_err(), "{half}");
+    }
+    let read = options("--tlscert a.pem --tlskey b.pem");
+    assert!(read.config.tls.is_some_and(|tls| !tls.verify));
+    let Ok(Command::Run(flags)) = line("--tls=false --tlscert a.pem") else {
         panic!()
     };
-    assert!(flags.apply(&mut Options::default()).is_err());
+    let mut secured = Options::default();
+    secured.config.tls = Some(cupola_bus::config::Tls::default());
+    flags.apply(&mut secured).unwrap();
+    assert!(secured.config.tls.is_none());
 }
 
 #[test]
@@ -75,7 +91,19 @@ fn mistakes_are_named() {
     );
     assert_eq!(line("-p").unwrap_err(), FlagError::NoValue("p".into()));
     assert!(matches!(line("-p 99999"), Err(FlagError::BadValue { .. })));
-    assert!(matches!(line("-T=maybe"), Err(FlagError::BadValue { .. })));
+    assert_eq!(
+        line("-T=maybe").unwrap_err().to_string(),
+        "invalid boolean value \"maybe\" for -T: parse error"
+    );
+    for cluster in [
+        "127.0.0.1:5",
+        "nats://127.0.0.1",
+        "nats://user@127.0.0.1:5",
+        "nats://127.0.0.1:x",
+    ] {
+        let error = line(&format!("--cluster {cluster}")).unwrap_err();
+        assert!(matches!(error, FlagError::Combination(_)), "{cluster}");
+    }
     assert_eq!(line("x").unwrap_err(), FlagError::Extra("x".into()));
     assert!(matches!(line("---x"), Err(FlagError::Syntax(_))));
     assert!(matches!(line("-t"), Err(FlagError::Combination(_))));
@@ -84,5 +112,12 @@ fn mistakes_are_named() {
         Err(FlagError::Route { .. })
     ));
     assert!(matches!(line("-v"), Ok(Command::Version)));
+    // All of the line is looked at, up to the first word that is no flag.
+    assert!(matches!(line("-h -v"), Ok(Command::Version)));
+    assert!(matches!(line("-v -nope"), Err(FlagError::Unknown(_))));
+    assert!(matches!(line("-p 1 HELP -nope"), Ok(Command::Help)));
+    assert!(matches!(line("-- version"), Ok(Command::Version)));
+    assert!(matches!(line("-v=false"), Ok(Command::Run(_))));
+    assert!(matches!(line("-"), Err(FlagError::Extra(_))));
     assert!(matches!(line("-sl ldm=1"), Ok(Command::Signal(text)) if text == "ldm=1"));
 }
