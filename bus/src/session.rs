@@ -200,7 +200,7 @@ impl Session {
             End::TooManyConnections
         };
         self.hub.leave(&self.client, &end);
-        end.log(&self.client, self.talk.identity_name());
+        end.log(&self.client, self.talk.claimed_name());
         Box::pin(self.farewell(&end)).await;
         self.client.out().close();
     }

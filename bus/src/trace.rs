@@ -48,8 +48,7 @@ pub(crate) fn incoming(client: &Client, op: &Op<'_>, limit: usize) {
     match op {
         Op::Publish(message) => {
             trace!("{who} - <<- [{}]", publish_line(message));
-            // As nats-server has it: without the headers.
-            let payload = &message.body[message.header_len.unwrap_or(0)..message.size()];
+            let payload = &message.body[..message.size()];
             trace!("{who} - <<- MSG_PAYLOAD: [{:?}]", shortened(payload, limit));
         }
         Op::Subscribe {
@@ -85,8 +84,14 @@ pub(crate) fn delivered(client: &Client, message: &Publish<'_>, sid: &[u8]) {
     let (subject, sid) = (text(message.subject), text(sid));
     let reply = message.reply.map(|reply| format!(" {}", text(reply)));
     let reply = reply.unwrap_or_default();
-    let size = message.size();
-    trace!("{} - ->> [MSG {subject} {sid}{reply} {size}]", Who(client));
+    let (who, size) = (Who(client), message.size());
+    match message.header_len {
+        Some(len) if client.out().headers => {
+            trace!("{who} - ->> [HMSG {subject} {sid}{reply} {len} {size}]");
+        }
+        Some(len) => trace!("{who} - ->> [MSG {subject} {sid}{reply} {}]", size - len),
+        None => trace!("{who} - ->> [MSG {subject} {sid}{reply} {size}]"),
+    }
 }
 
 fn publish_line(message: &Publish<'_>) -> String {

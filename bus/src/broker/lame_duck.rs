@@ -35,11 +35,13 @@ pub(super) async fn leave(hub: &Hub, pace: LameDuck) {
 async fn send_away(hub: &Hub, within: Duration) {
     let clients = clients(hub);
     let (pause, at_once) = pace(clients.len(), within);
-    for group in clients.chunks(at_once) {
+    for (number, group) in clients.chunks(at_once).enumerate() {
+        if number > 0 {
+            sleep(pause).await;
+        }
         for client in group {
             client.end(End::Shutdown);
         }
-        sleep(pause).await;
     }
 }
 

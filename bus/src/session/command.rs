@@ -19,6 +19,7 @@ use crate::settings::Settings;
 use crate::subject;
 use crate::sublist::Member as _;
 use crate::subscription::{Special, Subscription};
+use crate::trace::Who;
 use crate::{message_trace, tap};
 
 use super::End;
@@ -162,6 +163,20 @@ impl Talk {
 
     pub(super) fn identity_name(&self) -> &str {
         self.identity.as_ref().map_or("", |identity| &identity.name)
+    }
+
+    /// The user it is, or said it was.
+    pub(super) fn claimed_name(&self) -> &str {
+        let said = || {
+            self.options
+                .user
+                .as_deref()
+                .or(self.options.nkey.as_deref())
+        };
+        match &self.identity {
+            Some(identity) => &identity.name,
+            None => said().unwrap_or_default(),
+        }
     }
 
     /// Whether the client has said anything since this was last asked.
@@ -453,11 +468,13 @@ impl Talk {
     }
 
     pub(super) fn refuse(&self, desk: &mut Desk, what: &str) {
-        tracing::debug!(
-            client.id = self.client.id,
-            client.user = self.identity_name(),
-            "permissions violation for {what}"
-        );
+        let (who, user) = (Who(&self.client), self.identity_name());
+        match what.split_once(" to ") {
+            Some((action, subject)) => {
+                tracing::error!("{who} - {action} Violation - User {user:?}, Subject {subject}");
+            }
+            None => tracing::error!("{who} - {what}: Violation - User {user:?}"),
+        }
         desk.send(
             &self.client,
             format!("-ERR 'Permissions Violation for {what}'\r\n").as_bytes(),

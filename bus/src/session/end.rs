@@ -181,9 +181,14 @@ impl End {
         let who = Who(client);
         match self {
             End::Refused | End::Violation(Violation::NotAuthenticated) => {
-                tracing::error!("{who} - authentication error");
+                // In words that programs look for which keep such peers out.
+                if user.is_empty() {
+                    tracing::error!("{who} - authentication error");
+                } else {
+                    tracing::error!("{who} - authentication error - User {user:?}");
+                }
             }
-            End::AuthTimeout => tracing::error!("{who} - authentication timeout"),
+            End::AuthTimeout => tracing::debug!("{who} - Authentication Timeout"),
             End::SlowConsumerPending | End::SlowConsumerDeadline => {
                 tracing::info!(client.user = user, "{who} - Slow Consumer Detected: {self}");
             }

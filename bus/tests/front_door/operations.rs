@@ -277,12 +277,15 @@ async fn traced_frames_are_logged_without_secrets() {
     )
     .await;
     let hello = "CONNECT {\"verbose\":false,\"pedantic\":false,\"user\":\"joe\",\"pass\":\"hunter2\",\
-                 \"name\":\"n\",\"lang\":\"raw\",\"version\":\"1.0\"}\r\n";
+                 \"headers\":true,\"name\":\"n\",\"lang\":\"raw\",\"version\":\"1.0\"}\r\n";
     let mut client = program.client(hello).await;
     client
-        .send("SUB foo q 1\r\nPUB foo bar 5\r\nhello\r\nUNSUB 1 7\r\n")
+        .send("SUB foo q 1\r\nPUB foo bar 5\r\nhello\r\nHPUB foo 12 17\r\nNATS/1.0\r\n\r\nhello\r\nUNSUB 1 7\r\n")
         .await;
     client.message().await;
+    client
+        .expect("HMSG foo 1 12 17\r\nNATS/1.0\r\n\r\nhello\r\n")
+        .await;
     client.sync().await;
     drop(client);
     program.logs("Client connection closed").await;
@@ -296,6 +299,7 @@ async fn traced_frames_are_logged_without_secrets() {
         "<<- [SUB foo q 1]",
         "<<- [PUB foo bar 5]",
         "<<- MSG_PAYLOAD: [\"hell...\"]",
+        "->> [HMSG foo 1 12 17]",
         "->> [MSG foo 1 bar 5]",
         "<<- [UNSUB 1 7]",
     ] {
@@ -304,12 +308,43 @@ async fn traced_frames_are_logged_without_secrets() {
     assert!(!log.contains("hunter2"), "{log}");
 }
 
+#[tokio::test]
+async fn who_may_not_is_named_in_the_log() {
+    let program = Program::start(
+        "listen: 127.0.0.1:-1, authorization { users: [\
+         { user: joe, password: j, permissions: { publish: open, subscribe: open } } ] }",
+        &[],
+    )
+    .await;
+    let hello = |user: &str| {
+        format!(
+            "CONNECT {{\"verbose\":false,\"pedantic\":false,\"user\":\"{user}\",\"pass\":\"j\"}}\r\n"
+        )
+    };
+    let mut joe = program.client(&hello("joe")).await;
+    joe.send("PUB shut 0\r\n\r\nSUB shut 1\r\n").await;
+    program.logs("[ERR] 127.0.0.1:").await;
+    program
+        .logs("- Publish Violation - User \"joe\", Subject \"shut\"")
+        .await;
+    program
+        .logs("- Subscription Violation - User \"joe\", Subject \"shut\"")
+        .await;
+    let mut stranger = Raw::dial(joe.socket.peer_addr().unwrap()).await;
+    stranger.send(&hello("jim")).await;
+    stranger
+        .ends_with("-ERR 'Authorization Violation'\r\n")
+        .await;
+    program.logs("- authentication error - User \"jim\"").await;
+}
+
 #[test]
 fn a_signal_needs_somebody_to_hear_it() {
     for (signal, says) in [
         ("hurry=1", "unknown signal \"hurry\""),
         ("ldm=2147483647", "no such process"),
-        ("reload=/nowhere/at/all", "invalid pid: /nowhere/at/all"),
+        ("reload=/nowhere/at/all", "invalid pid: /nowhere/at/all\n"),
+        ("quit=1=2", "invalid signal parameters: [2]"),
     ] {
         let output = Command::new(PROGRAM)
             .args(["--signal", signal])
