@@ -11,13 +11,12 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::AccessError;
-use crate::cluster::Node;
+use crate::cluster::{Node, RouteTls};
 use crate::config::{Cluster, Config};
 use crate::events;
 use crate::hub::{Hub, Stats};
 use crate::monitor::{self, Scheme};
 use crate::settings::Settings;
-use crate::wire::tls::{Acceptor, Listener};
 use crate::wire::{TlsConfigError, WebsocketConfigError};
 use crate::worker::{self, Door, Worker};
 pub use reload::ReloadError;
@@ -209,8 +208,8 @@ fn bind(address: SocketAddr) -> Result<TcpListener, BuildError> {
 /// # Errors
 /// The configuration makes no sense.
 pub fn check(config: &Config) -> Result<(), BuildError> {
-    if let Some(tls) = config.cluster.as_ref().and_then(|it| it.tls.as_ref()) {
-        Acceptor::new(tls, Listener::Routes).map_err(BuildError::ClusterTls)?;
+    if let Some(cluster) = &config.cluster {
+        RouteTls::compile(cluster).map_err(BuildError::ClusterTls)?;
     }
     Settings::compile(config).map(|_| ())
 }

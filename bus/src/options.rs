@@ -157,6 +157,10 @@ impl Options {
         {
             return wrong("cluster name cannot contain spaces");
         }
+        let advertised = config.client_advertise.as_ref();
+        if advertised.is_some_and(|it| it.contains(':') && Address::parse(it).is_err()) {
+            return wrong("client_advertise is not of the form host:port");
+        }
         if config.limits.max_payload == UNLIMITED {
             config.limits.max_payload = config.limits.max_pending.min(LARGEST);
         }

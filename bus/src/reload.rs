@@ -1,5 +1,7 @@
 //! The configuration, read at the start and again when somebody asks.
 
+use std::path::{Path, PathBuf};
+
 use anyhow::Context as _;
 use cupola_bus::options::Options;
 use cupola_bus::{Handle, conf};
@@ -65,6 +67,34 @@ pub(crate) fn warn(options: &Options) {
     }
 }
 
+/// Says in the log what is different about it and about files; the rest is said by who acts by it.
+fn report(old: &Options, new: &Options) {
+    let switch = |name: &str, old: bool, new: bool| {
+        if old != new {
+            tracing::info!("Reloaded: {name} = {new}");
+        }
+    };
+    let path = |name: &str, old: &Option<PathBuf>, new: &Option<PathBuf>| {
+        if old != new {
+            let new = new.as_deref().unwrap_or(Path::new(""));
+            tracing::info!("Reloaded: {name} = {}", new.display());
+        }
+    };
+    switch("debug", old.log.debug, new.log.debug);
+    switch("trace", old.log.trace, new.log.trace);
+    switch(
+        "trace_verbose",
+        old.log.trace_verbose,
+        new.log.trace_verbose,
+    );
+    switch("logtime", old.log.time, new.log.time);
+    switch("logtime_utc", old.log.utc, new.log.utc);
+    switch("syslog", old.log.syslog, new.log.syslog);
+    path("log_file", &old.log.file, &new.log.file);
+    path("pid_file", &old.pid_file, &new.pid_file);
+    path("ports_file_dir", &old.ports_file_dir, &new.ports_file_dir);
+}
+
 // === impl Reloader ===
 
 impl Reloader {
@@ -102,6 +132,7 @@ impl Reloader {
         }
         let new = read(&self.flags)?;
         self.handle.reload(&new.config)?;
+        report(&self.options, &new);
         self.log
             .apply(&self.options.log, &new.log)
             .context("the log stays as it was")?;

@@ -5,6 +5,7 @@ use std::fmt;
 use secrecy::ExposeSecret as _;
 
 use crate::client::Kind;
+use crate::cluster::RouteTls;
 use crate::config::{Authorization, Config, Permissions, User};
 use crate::hub::Hub;
 use crate::session::End;
@@ -35,12 +36,17 @@ pub(super) fn apply(hub: &Hub, config: &Config) -> Result<(), ReloadError> {
     let old = hub.settings();
     refuse_fixed(&old.config, config)?;
     let (settings, access) = Settings::compile(config)?;
+    let route_tls = config.cluster.as_ref().map(RouteTls::compile);
+    let route_tls = route_tls.transpose().map_err(BuildError::ClusterTls)?;
     report(&old.config, config);
     let announce = old.connect_urls != settings.connect_urls
         || old.limits.max_payload != settings.limits.max_payload;
     let most = settings.limits.max_connections;
     access.apply(&hub.accounts, hub.system_client());
     hub.events.attach(hub);
+    if let Some((node, tls)) = hub.cluster().zip(route_tls) {
+        node.set_tls(tls);
+    }
     hub.replace_settings(settings);
     let closed = close_excess(hub, most);
     if closed > 0 {
@@ -148,11 +154,16 @@ fn report(old: &Config, new: &Config) {
     changed!("write_deadline", limits.write_deadline);
     changed!("authorization timeout", limits.auth_timeout);
     changed!("max_traced_msg_len", limits.max_traced);
-    changed!("client_advertise", client_advertise);
-    changed!("tags", server_tags);
     changed!("lame_duck_duration", lame_duck.duration);
     changed!("lame_duck_grace_period", lame_duck.grace_period);
     changed!("max_closed_clients", max_closed_clients);
+    if old.client_advertise != new.client_advertise {
+        let advertise = new.client_advertise.as_deref().unwrap_or_default();
+        tracing::info!("Reloaded: client_advertise = {advertise}");
+    }
+    if old.server_tags != new.server_tags {
+        tracing::info!("Reloaded: tags");
+    }
     if !same_authorization(&old.authorization, &new.authorization) {
         tracing::info!("Reloaded: authorization users");
     }
@@ -164,6 +175,9 @@ fn report(old: &Config, new: &Config) {
     }
     if !old.accounts.is_empty() || !new.accounts.is_empty() {
         tracing::info!("Reloaded: accounts");
+    }
+    if new.cluster.as_ref().is_some_and(|it| it.tls.is_some()) {
+        tracing::info!("Reloaded: cluster");
     }
     let routes = |config: &Config| -> Vec<String> {
         let routes = config.cluster.iter().flat_map(|it| &it.routes);

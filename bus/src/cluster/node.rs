@@ -49,7 +49,8 @@ pub(crate) struct Node {
     mesh: Mutex<Mesh>,
     routes: Mutex<HashMap<u64, Arc<Route>>>,
     urls: Mutex<PeerUrls>,
-    pub(crate) tls: Option<Tls>,
+    /// Replaced by a reload; routes that are there keep what they came with.
+    tls: RwLock<Option<Arc<Tls>>>,
     errands: mpsc::Sender<Errand>,
     errands_out: Mutex<Option<mpsc::Receiver<Errand>>>,
     /// Ids of peers that are being dialled because they were heard of.
@@ -118,17 +119,23 @@ impl Node {
             id,
             routes: Mutex::default(),
             urls: Mutex::default(),
-            tls: config
-                .tls
-                .as_ref()
-                .map(|tls| Tls::new(tls, config))
-                .transpose()?,
+            tls: RwLock::new(Tls::compile(config)?),
             errands,
             errands_out: Mutex::new(Some(errands_out)),
             pursued: Mutex::default(),
             changed: Notify::new(),
             leaving: AtomicBool::new(false),
         })
+    }
+
+    /// How new routes are secured, if they are.
+    pub(crate) fn tls(&self) -> Option<Arc<Tls>> {
+        self.tls.read().clone()
+    }
+
+    /// Secures new routes in another way from now on.
+    pub(crate) fn set_tls(&self, tls: Option<Arc<Tls>>) {
+        *self.tls.write() = tls;
     }
 
     /// The name of the cluster.
@@ -183,6 +190,7 @@ impl Node {
     pub(crate) fn info(&self, hub: &Hub, gossip: Gossip) -> RouteInfo {
         let settings = hub.settings();
         let config = settings.config.cluster.as_ref();
+        let secure = self.tls().is_some();
         let name = self.name.read().clone();
         let advertise = config.and_then(|config| config.advertise.as_deref());
         let advertised: Option<RouteUrl> = advertise.and_then(|url| url.parse().ok());
@@ -198,8 +206,8 @@ impl Node {
             headers: true,
             auth_required: config
                 .is_some_and(|config| credentials::are_required(&config.authorization)),
-            tls_required: self.tls.is_some(),
-            tls_verify: self.tls.is_some(),
+            tls_required: secure,
+            tls_verify: secure,
             max_payload: settings.limits.max_payload,
             nonce: URL_SAFE_NO_PAD.encode(nonce),
             cluster: name.text.to_string(),
@@ -234,7 +242,7 @@ impl Node {
             user: said.user,
             password: said.password,
             token: said.token,
-            tls: self.tls.is_some(),
+            tls: self.tls().is_some(),
             id: &self.id,
             cluster: &name.text,
             dynamic: name.dynamic,
@@ -529,14 +537,18 @@ impl Node {
 // === impl Tls ===
 
 impl Tls {
-    fn new(tls: &config::Tls, cluster: &config::Cluster) -> Result<Self, TlsConfigError> {
+    /// Reads and checks what the cluster's TLS section names, if there is one.
+    pub(crate) fn compile(cluster: &config::Cluster) -> Result<Option<Arc<Self>>, TlsConfigError> {
+        let Some(tls) = &cluster.tls else {
+            return Ok(None);
+        };
         let is_name = |host: &&str| host.parse::<std::net::IpAddr>().is_err();
         let mut hosts = cluster.routes.iter().map(|route| route.host.as_str());
-        Ok(Tls {
+        Ok(Some(Arc::new(Tls {
             acceptor: Acceptor::new(tls, Listener::Routes)?,
             connector: Connector::new(tls)?,
             name: hosts.find(is_name).map(str::to_owned),
-        })
+        })))
     }
 }
 

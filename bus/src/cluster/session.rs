@@ -118,7 +118,12 @@ impl RouteSession {
         socket.set_nodelay(true)?;
         let (read, write) = socket.into_split();
         let wire = Wire::new(write);
-        if let Some(tls) = &node.tls {
+        let tls = node.tls();
+        let handshake = tls.as_ref().map(|tls| match dialled {
+            Some(_) => tls.connector.timeout,
+            None => tls.acceptor.timeout,
+        });
+        if let Some(tls) = &tls {
             if dialled.is_none() && !tls.acceptor.admits(std::time::Instant::now()) {
                 return Err(io::Error::other("TLS handshakes are begun too fast"));
             }
@@ -183,15 +188,6 @@ impl RouteSession {
             settled: 0,
             withdraws: false,
         };
-        let handshake = session
-            .talk
-            .node
-            .tls
-            .as_ref()
-            .map(|tls| match session.dialled {
-                Some(_) => tls.connector.timeout,
-                None => tls.acceptor.timeout,
-            });
         session.patient_until = match handshake {
             Some(timeout) => Some((now + timeout, Wait::Handshake)),
             None => session.first_wait(now),

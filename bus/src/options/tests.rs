@@ -330,6 +330,7 @@ fn a_key_that_a_variable_uses_is_no_mistake() {
 fn contradictions_are_found_at_last() {
     for (text, says) in [
         ("server_name: \"a b\"", "cannot contain spaces"),
+        ("client_advertise: \"me:x\"", "not of the form host:port"),
         ("cluster { name: \"a b\" }", "cannot contain spaces"),
         ("websocket { port: 1 }", "websocket requires TLS"),
         ("http: 1, https: 2, tls {}", "at the same time"),

@@ -94,3 +94,45 @@ async fn routes_are_secured_when_asked_for() {
     connected(&mut one, &mut two).await;
     assert_eq!(clear.handle.peers(), 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_secures_new_routes_in_another_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = |name: &str| {
+        let mut root = CertificateParams::new(Vec::new()).unwrap();
+        root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        root.distinguished_name
+            .push(rcgen::DnType::CommonName, name);
+        CertifiedIssuer::self_signed(root, KeyPair::generate().unwrap()).unwrap()
+    };
+    let (before, after) = (root("before"), root("after"));
+    // Certificate, key and roots of one server, in files of its own.
+    let secured = |name: &str, root: &CertifiedIssuer<'_, KeyPair>| {
+        let key = KeyPair::generate().unwrap();
+        let leaf = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        let leaf = leaf.signed_by(&key, root).unwrap();
+        let write = |what: &str, text: String| {
+            let path = folder.path().join(format!("{name}-{what}"));
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        serde_json::json!({ "tls": {
+            "ca_file": write("ca.pem", root.pem()),
+            "cert_file": write("leaf.pem", leaf.pem()),
+            "key_file": write("leaf.key", key.serialize_pem()),
+        } })
+    };
+    let a = server("a", &[], secured("a", &before)).await;
+    let old = server("b", &[a.routes], secured("b", &before)).await;
+    a.has_peers(1).await;
+    // The files have other contents now.
+    secured("a", &after);
+    let config = a.config.clone();
+    a.handle.reload(&config).unwrap();
+    let new = server("c", &[a.routes], secured("c", &after)).await;
+    new.has_peers(1).await;
+    // Who was there stays.
+    a.has_peers(2).await;
+    let (mut one, mut two) = (old.client().await, a.client().await);
+    connected(&mut one, &mut two).await;
+}

@@ -21,6 +21,7 @@ pub(crate) struct Server {
     pub(crate) clients: SocketAddr,
     pub(crate) routes: SocketAddr,
     pub(crate) handle: Handle,
+    pub(crate) config: Config,
     pub(crate) shutdown: CancellationToken,
     pub(crate) running: tokio::task::JoinHandle<Result<(), cupola_bus::RunError>>,
     _stop: DropGuard,
@@ -52,12 +53,13 @@ pub(crate) async fn server(
         "limits": { "first_ping": "1h" },
     }))
     .unwrap();
-    let broker = build(config, Listeners::default()).await.unwrap();
+    let broker = build(config.clone(), Listeners::default()).await.unwrap();
     let shutdown = CancellationToken::new();
     Server {
         clients: broker.client_address().unwrap(),
         routes: broker.cluster_address().unwrap(),
         handle: broker.handle(),
+        config,
         running: tokio::spawn(broker.run(shutdown.clone())),
         shutdown: shutdown.clone(),
         _stop: shutdown.drop_guard(),

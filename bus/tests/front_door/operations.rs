@@ -150,6 +150,7 @@ async fn a_reload_changes_limits_and_log_without_losing_anybody() {
         serde_json::from_str(line.strip_prefix("INFO ").unwrap()).unwrap();
     assert_eq!(info["max_payload"], 5);
     program.logs("[INF] Reloaded: max_payload = 5").await;
+    program.logs("[INF] Reloaded: debug = true").await;
     program.logs("[INF] Reloaded server configuration").await;
     client
         .send("PUB a 5\r\nhello\r\nPUB a 6\r\nhello!\r\n")
