@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use cupola_bus::Broker;
 use cupola_bus::options::Options;
+use cupola_bus::{Broker, Config};
 use serde::Serialize;
 
 /// Files that are removed when the program ends, and what is in them.
@@ -37,7 +37,7 @@ impl Files {
         let mut files = Files {
             pid: None,
             ports: None,
-            listing: Listing::of(broker)?,
+            listing: Listing::of(broker)?.secured(&options.config),
         };
         files
             .put_pid(options.pid_file.as_deref())
@@ -115,6 +115,26 @@ impl Listing {
                 None => Vec::new(),
             },
         })
+    }
+
+    /// Says which doors only let in those who come over TLS.
+    fn secured(mut self, config: &Config) -> Self {
+        if config.tls.is_some() && !config.allow_non_tls {
+            over_tls(&mut self.nats);
+        }
+        if config.cluster.as_ref().is_some_and(|it| it.tls.is_some()) {
+            over_tls(&mut self.cluster);
+        }
+        self
+    }
+}
+
+/// Other scheme, same address.
+fn over_tls(urls: &mut [String]) {
+    for url in urls {
+        if let Some((_, address)) = url.split_once("://") {
+            *url = format!("tls://{address}");
+        }
     }
 }
 

@@ -91,8 +91,13 @@ impl Sink {
         match self {
             Sink::Stderr => io::stderr().write_all(line),
             Sink::File(file) => file.write(line),
-            Sink::System(socket) => socket.send(&datagram(level, line)).map(|_| ()),
-            Sink::Remote(socket) => socket.send(&datagram(level, line)).map(|_| ()),
+            Sink::System(socket) => socket.send(&datagram(level, "", line)).map(|_| ()),
+            Sink::Remote(socket) => {
+                // Elsewhere nobody knows when and where it was written.
+                let time = chrono::Local::now().format("%Y-%m-%dT%H:%M:%S%:z");
+                let origin = format!("{time} {} ", host());
+                socket.send(&datagram(level, &origin, line)).map(|_| ())
+            }
         }
     }
 
@@ -105,8 +110,17 @@ impl Sink {
     }
 }
 
-/// `<priority>program[pid]: text`
-fn datagram(level: Level, line: &[u8]) -> Vec<u8> {
+/// This machine's name.
+fn host() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    match name.trim() {
+        "" => "localhost".to_owned(),
+        name => name.to_owned(),
+    }
+}
+
+/// `<priority>[time host ]program[pid]: text`
+fn datagram(level: Level, origin: &str, line: &[u8]) -> Vec<u8> {
     let severity = match level {
         Level::ERROR => 3,
         Level::WARN => 4,
@@ -114,7 +128,7 @@ fn datagram(level: Level, line: &[u8]) -> Vec<u8> {
         Level::DEBUG | Level::TRACE => 7,
     };
     let (program, pid) = (crate::ports::program(), std::process::id());
-    let mut text = format!("<{}>{program}[{pid}]: ", DAEMON * 8 + severity).into_bytes();
+    let mut text = format!("<{}>{origin}{program}[{pid}]: ", DAEMON * 8 + severity).into_bytes();
     text.extend_from_slice(line.strip_suffix(b"\n").unwrap_or(line));
     text
 }
@@ -139,8 +153,9 @@ impl LogFile {
         std::fs::rename(&self.path, &aside)?;
         self.reopen()?;
         let note = format!(
-            "[{}] Rotated log, backup saved as {:?}\n",
+            "[{}] {} [INF] Rotated log, backup saved as {:?}\n",
             std::process::id(),
+            chrono::Local::now().format("%Y/%m/%d %H:%M:%S%.6f"),
             Path::new(&aside)
         );
         self.file.write_all(note.as_bytes())?;
@@ -215,7 +230,9 @@ mod tests {
         names.sort();
         assert_eq!(names.len(), 4, "{names:?}");
         assert!(names.contains(&"bus.log.old".to_owned()));
-        assert!(std::fs::metadata(&path).unwrap().len() < 250);
+        assert!(std::fs::metadata(&path).unwrap().len() < 300);
+        let log = std::fs::read_to_string(&path).unwrap();
+        assert!(log.contains("[INF] Rotated log, backup saved as"), "{log}");
         let kept = names
             .iter()
             .filter(|name| *name != "bus.log" && *name != "bus.log.old");
@@ -247,7 +264,13 @@ mod tests {
         let mut buffer = [0; 200];
         let count = there.recv(&mut buffer).unwrap();
         let text = String::from_utf8_lossy(&buffer[..count]);
-        assert!(text.starts_with("<28>"), "{text}");
+        let (origin, program) = text.split_once("cupola").unwrap();
+        let [time, host] = origin.split_whitespace().collect::<Vec<_>>()[..] else {
+            panic!("{text}")
+        };
+        let time = time.strip_prefix("<28>").unwrap();
+        chrono::DateTime::parse_from_rfc3339(time).unwrap();
+        assert!(!host.is_empty() && program.contains('['), "{text}");
         assert!(text.ends_with("]: mind the gap"), "{text}");
         assert!(Sink::remote("tcp://127.0.0.1:1").is_err());
     }
