@@ -56,6 +56,8 @@ pub struct Options {
     pub ignored: Vec<String>,
     /// What is understood, but should be written in another way.
     pub doubtful: Vec<String>,
+    /// Whether the file lists users: a single user of the command line does not replace them.
+    pub lists_users: bool,
     /// Where the file says what: its keys in lower case.
     places: Vec<(String, Position)>,
 }
@@ -93,6 +95,7 @@ impl Default for Options {
             log: Log::default(),
             ignored: Vec::new(),
             doubtful: Vec::new(),
+            lists_users: false,
             places: Vec::new(),
         }
     }
@@ -230,7 +233,7 @@ impl Options {
                 };
             }
             "client_advertise" => config.client_advertise = Some(field.text()?),
-            "authorization" => auth::read(config, field)?,
+            "authorization" => self.lists_users |= auth::read(config, field)?,
             "no_auth_user" => config.authorization.no_auth_user = Some(field.text()?),
             "tls" => config.tls = Some(tls::read(field, tls::Of::Clients, &mut self.ignored)?),
             "allow_non_tls" => config.allow_non_tls = field.boolean()?,

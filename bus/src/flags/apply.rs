@@ -1,6 +1,6 @@
 //! What the command line changes in what the file said.
 
-use cupola_bus::config::{Tls, User};
+use cupola_bus::config::Tls;
 use cupola_bus::options::{Address, Options};
 
 use super::{ClusterFlags, FlagError, Flags, LogFlags, ServerFlags, TlsFlags};
@@ -8,7 +8,7 @@ use super::{ClusterFlags, FlagError, Flags, LogFlags, ServerFlags, TlsFlags};
 impl Flags {
     /// Lays the flags over what the file said.
     pub(crate) fn apply(&self, options: &mut Options) -> Result<(), FlagError> {
-        self.server.apply(options);
+        self.server.apply(options)?;
         self.log.apply(options);
         self.tls.apply(options)?;
         self.cluster.apply(options);
@@ -17,7 +17,7 @@ impl Flags {
 }
 
 impl ServerFlags {
-    fn apply(&self, options: &mut Options) {
+    fn apply(&self, options: &mut Options) -> Result<(), FlagError> {
         set(&mut options.host, &self.host);
         set(&mut options.port, &self.port);
         keep(&mut options.monitor_port, &self.monitor_port);
@@ -31,19 +31,38 @@ impl ServerFlags {
                 options.ignored.push(flag.clone());
             }
         }
-        let authorization = &mut options.config.authorization;
-        if self.user.is_some() || self.password.is_some() {
-            // As with nats-server, the user of the command line replaces those of the file.
-            authorization.users = vec![User {
-                user: self.user.clone(),
-                password: self.password.clone().map(Into::into),
-                ..User::default()
-            }];
+        self.apply_login(options)
+    }
+
+    /// Who may come in, as nats-server has it: a list of users stays, beside which a token may be; of a
+    /// single user name and password are replaced, and a token takes its place.
+    fn apply_login(&self, options: &mut Options) -> Result<(), FlagError> {
+        let accounts = options.config.accounts.iter();
+        let wrong = |text| Err(FlagError::Combination(text));
+        if accounts.clone().any(|account| !account.users.is_empty()) {
+            if self.user.is_some() {
+                return wrong("Can not have a single user/pass and accounts");
+            }
+            if self.token.is_some() {
+                return wrong("Can not have a token and accounts");
+            }
         }
+        let authorization = &mut options.config.authorization;
         keep(
             &mut authorization.token,
             &self.token.clone().map(Into::into),
         );
+        if options.lists_users {
+            return Ok(());
+        }
+        let mut single = authorization.users.pop().unwrap_or_default();
+        keep(&mut single.user, &self.user);
+        keep(&mut single.password, &self.password.clone().map(Into::into));
+        if single.user.is_some() && authorization.token.is_none() {
+            single.password.get_or_insert_default();
+            authorization.users.push(single);
+        }
+        Ok(())
     }
 }
 

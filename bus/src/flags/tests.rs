@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use cupola_bus::options::Options;
+use secrecy::ExposeSecret as _;
 
 use super::*;
 
@@ -120,4 +121,50 @@ fn mistakes_are_named() {
     assert!(matches!(line("-v=false"), Ok(Command::Run(_))));
     assert!(matches!(line("-"), Err(FlagError::Extra(_))));
     assert!(matches!(line("-sl ldm=1"), Ok(Command::Signal(text)) if text == "ldm=1"));
+}
+
+#[test]
+fn a_single_user_is_overridden_and_a_list_is_not() {
+    let file = |text: &str, flags: &str| {
+        let map = cupola_bus::conf::parse(text, "n.conf".as_ref(), &cupola_bus::conf::System);
+        let mut options = Options::from_map(&map.unwrap()).unwrap();
+        let Ok(Command::Run(flags)) = line(flags) else {
+            panic!("not understood: {flags}");
+        };
+        flags.apply(&mut options)?;
+        let authorization = &options.config.authorization;
+        let users = authorization.users.iter().map(|user| {
+            let password = user.password.as_ref().map(|it| it.expose_secret());
+            format!("{}:{}", user.user.as_deref().unwrap(), password.unwrap())
+        });
+        Ok::<_, FlagError>((
+            users.collect::<Vec<_>>().join(","),
+            authorization.token.is_some(),
+        ))
+    };
+    let single = "authorization { user: a, password: b }";
+    let list = "authorization { users: [{ user: a, password: b }] }";
+    for (text, flags, users, token) in [
+        (single, "--user x --pass y", "x:y", false),
+        (single, "--user x", "x:b", false),
+        (single, "--pass y", "a:y", false),
+        (single, "--auth t", "", true),
+        (list, "--user x --pass y", "a:b", false),
+        (list, "--auth t", "a:b", true),
+        ("authorization { token: t }", "--user x --pass y", "", true),
+        ("authorization { users: [] }", "--user x", "x:", false),
+        ("", "--user x", "x:", false),
+        ("", "--pass y", "", false),
+        ("", "--user x --pass y --auth t", "", true),
+    ] {
+        let read = file(text, flags).unwrap();
+        assert_eq!(read, (users.to_owned(), token), "{text} {flags}");
+    }
+    let accounts = "accounts { A { users: [{ user: a, password: b }] } }";
+    for flags in ["--user x", "--auth t"] {
+        assert!(matches!(
+            file(accounts, flags),
+            Err(FlagError::Combination(_))
+        ));
+    }
 }

@@ -27,8 +27,8 @@ const KNOWN: [&str; 6] = [
     "default_permissions",
 ];
 
-/// Reads the section into the configuration.
-pub(super) fn read(config: &mut Config, section: Field<'_>) -> Result<(), ConfError> {
+/// Reads the section into the configuration; says whether it lists users.
+pub(super) fn read(config: &mut Config, section: Field<'_>) -> Result<bool, ConfError> {
     let mut single = User::default();
     let mut listed = false;
     for entry in section.map()?.entries() {
@@ -55,6 +55,7 @@ pub(super) fn read(config: &mut Config, section: Field<'_>) -> Result<(), ConfEr
         }
     }
     let token = config.authorization.token.is_some();
+    let lists_users = !config.authorization.users.is_empty();
     if single.user.is_some() || single.password.is_some() {
         if token {
             return Err(section.wrong("Cannot have a user/pass and token"));
@@ -62,11 +63,16 @@ pub(super) fn read(config: &mut Config, section: Field<'_>) -> Result<(), ConfEr
         if listed {
             return Err(section.wrong("Can not have a single user/pass and a users array"));
         }
+        if single.user.is_none() {
+            // nats-server lets everybody in then, which nobody who writes a password can want.
+            return Err(section.wrong("a password needs a user"));
+        }
+        single.password.get_or_insert_default();
         config.authorization.users.push(single);
     } else if token && listed {
         return Err(section.wrong("Can not have a token and a users array"));
     }
-    Ok(())
+    Ok(lists_users)
 }
 
 /// A single user or token is the only one: accounts with users beside it contradict it.

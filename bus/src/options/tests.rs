@@ -139,6 +139,7 @@ fn what_cannot_be_honoured_is_an_error_with_its_place() {
             "authorization { token: a }, accounts { A { users: [{user: c, pass: d}] } }",
             "a token and accounts",
         ),
+        ("authorization { pass: b }", "a password needs a user"),
         (
             "authorization { users: [{pass: b}] }",
             "needs a user or an nkey",
