@@ -110,6 +110,10 @@ async fn serve(flags: Flags, options: Options, log: Log) -> anyhow::Result<ExitC
         let wish = tokio::select! {
             result = &mut running => {
                 result?;
+                if !shutdown.is_cancelled() {
+                    // Nobody is left to be sent away.
+                    tracing::info!("Initiating Shutdown...");
+                }
                 tracing::info!("Server Exiting..");
                 return Ok(ExitCode::SUCCESS);
             }

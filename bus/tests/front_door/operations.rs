@@ -136,6 +136,8 @@ async fn lame_duck_mode_tells_clients_and_sends_them_away_one_by_one() {
     other.ends_with("").await;
     old.ends_with("").await;
     assert!(began.elapsed().as_millis() > 500, "all at once");
+    program.logs("[INF] Initiating Shutdown...").await;
+    program.logs("[INF] Server Exiting..").await;
     program.ends().await;
 }
 
