@@ -153,6 +153,11 @@ impl Desk {
         mappings.map(subject, &mut self.dice)
     }
 
+    /// Whether chance takes one of so many percent.
+    pub(crate) fn draws(&mut self, percent: u8) -> bool {
+        self.dice.below(100) < usize::from(percent)
+    }
+
     /// Queues a frame for a client and remembers to flush it.
     pub(crate) fn send(&mut self, to: &Arc<Client>, frame: &[u8]) {
         to.send(frame, &mut self.pool);

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::account::Account;
-use crate::config::accounts::{AccountLimits, Export, ResponseType};
+use crate::config::accounts::{AccountLimits, Export, MessageTrace, ResponseType};
 use crate::jwt::AccountToken;
 use crate::mapping::{Mappings, Pairing};
 use crate::subscription::Subscription;
@@ -32,7 +32,7 @@ pub(crate) use response::{OpenResponse, Responses};
 pub(crate) use shadow::{Shadow, places};
 
 /// How long a response may take unless the export says otherwise.
-const RESPONSE_THRESHOLD: Duration = Duration::from_secs(120);
+pub(crate) const RESPONSE_THRESHOLD: Duration = Duration::from_secs(120);
 
 /// What one account takes from others, and how its own messages are renamed.
 #[derive(Debug, Default)]
@@ -45,6 +45,8 @@ pub(crate) struct Exchange {
     /// What others may import.
     pub(crate) exports: Vec<Export>,
     pub(crate) limits: AccountLimits,
+    /// How messages that say they are sampled are traced.
+    pub(crate) trace: Option<Arc<MessageTrace>>,
     /// When it ends, in seconds since 1970.
     pub(crate) expires: Option<i64>,
     /// Its JWT, if that is where it comes from.
@@ -56,6 +58,8 @@ pub(crate) struct Exchange {
 pub(crate) struct StreamImport {
     pub(crate) exporter: Arc<Account>,
     pub(crate) pairing: Pairing,
+    /// Tells publishers who trace a message what becomes of it here.
+    pub(crate) allow_trace: bool,
 }
 
 /// A service that another account offers.
@@ -76,4 +80,6 @@ pub(crate) struct ServiceExport {
     /// How long a response may take.
     pub(crate) threshold: Duration,
     pub(crate) latency: Option<LatencySampling>,
+    /// Tells requesters who trace a message what becomes of it there.
+    pub(crate) allow_trace: bool,
 }

@@ -28,6 +28,7 @@ pub mod cluster;
 pub mod conf;
 pub mod config;
 mod delivery;
+mod encoding;
 mod events;
 mod exchange;
 #[cfg(any(test, fuzzing))]

@@ -4,6 +4,9 @@
 //! in, what mappings and imports made of it, who got it and who did not, and why. The notes are published
 //! as one JSON event, as nats-server 2.11 and later do. With `Nats-Trace-Only: true` the message itself
 //! goes nowhere. Messages without headers are not looked at.
+//!
+//! An account may have its sampled messages traced (`msg_trace`): those with a W3C `traceparent` that says
+//! so, to a subject of the account's choice.
 
 mod event;
 mod header;
@@ -16,6 +19,8 @@ use serde::Serialize;
 
 use crate::account::Account;
 use crate::client::{Client, Kind};
+use crate::config::accounts::MessageTrace;
+use crate::encoding::Encoding;
 use crate::events::ServerInfo;
 use crate::parser::Publish;
 use crate::sublist::Member as _;
@@ -29,6 +34,10 @@ pub(crate) const DESTINATION: &str = "Nats-Trace-Dest";
 pub(crate) const DISABLED: &str = "trace disabled";
 /// The header by which the message itself goes nowhere.
 const ONLY: &str = "Nats-Trace-Only";
+/// The header that says a trace comes from elsewhere. Older servers set it; clients may not.
+const ORIGIN: &str = "Nats-Trace-Origin-Account";
+/// The header that names the encodings its sender can read.
+const ENCODINGS: &str = "Accept-Encoding";
 /// Steps that are noted; of a message to more receivers the rest is not.
 const STEPS: usize = 4096;
 
@@ -51,6 +60,10 @@ pub(crate) struct Trace {
     pub(crate) only: bool,
     /// Where the message came in, and the event goes.
     pub(crate) account: Arc<Account>,
+    /// It is in an account that does not tell what becomes of it.
+    pub(crate) hidden: bool,
+    /// How the event is to be packed.
+    pub(crate) encoding: Option<Encoding>,
     request: Request,
     events: Vec<Event>,
 }
@@ -72,40 +85,77 @@ struct Report<'a> {
     events: &'a [Event],
 }
 
-/// Whether a message asks to be traced. A look for one word, in messages with headers only.
+/// How a message with headers is to be dealt with.
+#[derive(Debug)]
+pub(crate) enum Wish {
+    /// As any other.
+    None,
+    /// It is traced.
+    Trace(Box<Trace>),
+    /// It is delivered with a note that it is not to be traced elsewhere.
+    Disabled,
+    /// It goes nowhere.
+    Drop,
+}
+
+/// Whether a message with headers may ask to be traced; `sampled` says that its account traces what a
+/// `traceparent` says is sampled. A look for one word, or two.
 #[inline]
-pub(crate) fn is_wanted(message: &Publish<'_>) -> bool {
-    message
-        .header_len
-        .is_some_and(|len| header::value(&message.body[..len], DESTINATION).is_some())
+pub(crate) fn is_wanted(message: &Publish<'_>, sampled: bool) -> bool {
+    message.header_len.is_some_and(|len| {
+        let block = &message.body[..len];
+        header::value(block, DESTINATION).is_some() || (sampled && header::is_sampled(block))
+    })
 }
 
 // === impl Trace ===
 
 impl Trace {
-    /// Begins to trace a message that asks for it.
+    /// Begins to trace a message that asks for it, or that its account (`sampling`) wants to know of; `draw`
+    /// says whether chance takes one of so many percent.
     pub(crate) fn begin(
         message: &Publish<'_>,
         from: &Client,
         name: Option<&str>,
         account: &Arc<Account>,
-    ) -> Option<Self> {
-        let block = &message.body[..message.header_len?];
-        let destination = header::value(block, DESTINATION)?.into();
+        sampling: Option<&MessageTrace>,
+        draw: impl FnOnce(u8) -> bool,
+    ) -> Wish {
+        let Some(len) = message.header_len else {
+            return Wish::None;
+        };
+        let block = &message.body[..len];
+        let asked = header::value(block, DESTINATION);
+        if asked == Some(DISABLED.as_bytes()) {
+            return Wish::None;
+        }
         let header = header::all(block);
-        let only = header
-            .get(ONLY)
-            .and_then(|values| values.first())
-            .is_some_and(|value| {
-                ["1", "true", "on"]
-                    .iter()
-                    .any(|word| value.eq_ignore_ascii_case(word))
-            });
+        let first = |name: &str| header.get(name)?.first().map(String::as_str);
+        let is_on = |value: &str| {
+            ["1", "true", "on"]
+                .iter()
+                .any(|word| value.eq_ignore_ascii_case(word))
+        };
+        let only = asked.is_some() && first(ONLY).is_some_and(is_on);
+        if first(ORIGIN).is_some() {
+            return if only { Wish::Drop } else { Wish::Disabled };
+        }
+        let destination = match (asked, sampling) {
+            (Some(asked), _) => asked.into(),
+            (None, Some(sampling)) if draw(sampling.sampling) => {
+                sampling.destination.as_bytes().into()
+            }
+            (None, Some(_)) => return Wish::Disabled,
+            (None, None) => return Wish::None,
+        };
+        let encoding = first(ENCODINGS).map(Encoding::of);
         let size = message.size();
         let mut trace = Trace {
             destination,
             only,
             account: Arc::clone(account),
+            hidden: false,
+            encoding,
             request: Request { header, size },
             events: Vec::new(),
         };
@@ -117,7 +167,7 @@ impl Trace {
             subject: text(message.subject),
             error: None,
         });
-        Some(trace)
+        Wish::Trace(Box::new(trace))
     }
 
     /// Where the event will go.
@@ -161,10 +211,13 @@ impl Trace {
     /// It went to a subscription, or did not.
     pub(crate) fn egress(&mut self, sub: &Subscription, error: Option<&'static str>) {
         let client = &sub.client;
+        let account = client.account();
+        let elsewhere = !Arc::ptr_eq(&account, &self.account);
         self.note(Step::Out {
             kind: kind(client),
             cid: client.id,
             name: name(client),
+            account: elsewhere.then(|| account.name.to_string()),
             subscription: text(sub.subject()),
             queue: sub.queue().map(|queue| text(queue)),
             error,
@@ -174,10 +227,14 @@ impl Trace {
     /// It is to go to another server; whether it may. What is only traced stays here, as the other might
     /// deliver it.
     pub(crate) fn passes(&mut self, route: &Client) -> bool {
+        if self.hidden {
+            return !self.only;
+        }
         self.note(Step::Out {
             kind: kind(route),
             cid: route.id,
             name: name(route),
+            account: None,
             subscription: String::new(),
             queue: None,
             error: Some(if self.only {

@@ -47,11 +47,20 @@ struct Passed {
     share: bool,
 }
 
+impl Crossings {
+    /// Whether the message has left the account it was published in.
+    pub(super) fn is_under_way(&self) -> bool {
+        !self.passed.is_empty()
+    }
+}
+
 impl Courier<'_> {
     /// Takes a message over to where the subscription leads; `true` when it was delivered right away.
     #[inline(never)]
     pub(super) fn bridge(&mut self, sub: &Subscription, special: &Special) -> bool {
         match &special.bridge {
+            // What has come in as a request or an answer does not go out again as a stream.
+            Some(Bridge::Shadow(_)) if self.crossings.is_under_way() => false,
             Some(Bridge::Shadow(shadow)) => self.deliver_shadow(shadow, special),
             Some(Bridge::Service(import)) => {
                 // What comes from another server has crossed there.
@@ -204,11 +213,13 @@ impl Desk {
             export: Arc::clone(&import.export),
             share,
         });
-        let taken = self.publish(exporter, from, &request) > 0;
+        let taken = self.publish_beyond(exporter, from, &request, import.export.allow_trace);
         self.crossings.passed.pop();
-        if !taken
+        let only = self.trace.as_ref().is_some_and(|trace| trace.only);
+        if (!taken || only)
             && let Some(reply) = reply
             && let Some(response) = exporter.responses().and_then(|open| open.forget(&reply))
+            && !taken
         {
             self.report(exporter, &response, Outcome::Unavailable, None);
         }
@@ -242,7 +253,7 @@ impl Desk {
             export: Arc::clone(&response.export),
             share: false,
         });
-        let taken = self.publish(&requestor, from, &answer) > 0;
+        let taken = self.publish_beyond(&requestor, from, &answer, false);
         self.crossings.passed.pop();
         let ended = response.export.response != ResponseType::Singleton && message.size() == 0;
         if ended || !taken {
@@ -253,6 +264,27 @@ impl Desk {
             && let Some(open) = requestor.responses()
         {
             open.forget(&reply);
+        }
+        taken
+    }
+
+    /// Publishes in another account; whether somebody took it. What happens there is part of a trace only if
+    /// that is allowed, on this step and on those before.
+    fn publish_beyond(
+        &mut self,
+        account: &Arc<Account>,
+        from: &Arc<Client>,
+        message: &Publish<'_>,
+        allow_trace: bool,
+    ) -> bool {
+        let hidden = self.trace.as_mut().map(|trace| {
+            let before = trace.hidden;
+            trace.hidden |= !allow_trace;
+            before
+        });
+        let taken = self.publish(account, from, message) > 0;
+        if let (Some(trace), Some(hidden)) = (&mut self.trace, hidden) {
+            trace.hidden = hidden;
         }
         taken
     }
@@ -312,7 +344,9 @@ impl Desk {
         };
         // Samples are not themselves part of the way.
         let passed = std::mem::take(&mut self.crossings.passed);
+        let trace = self.trace.take();
         self.publish(account, &from, &message);
+        self.trace = trace;
         self.crossings.passed = passed;
     }
 }

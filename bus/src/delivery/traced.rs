@@ -15,11 +15,11 @@ impl Courier<'_> {
         let Some(mut trace) = self.trace.take() else {
             return false;
         };
-        let taken = if Arc::ptr_eq(self.account, &trace.account) {
-            self.note(&mut trace, sub)
-        } else {
-            // What becomes of it in other accounts is not for its sender to know.
+        let taken = if trace.hidden {
+            // What becomes of it in other accounts is not for its sender to know, unless they say so.
             !trace.only && self.deliver(sub)
+        } else {
+            self.note(&mut trace, sub)
         };
         *self.trace = Some(trace);
         taken
@@ -42,6 +42,11 @@ impl Courier<'_> {
                 return false;
             }
         }
+        self.note_delivery(trace, sub)
+    }
+
+    /// Delivers, unless it is only traced, and notes whether that went well.
+    fn note_delivery(&mut self, trace: &mut Trace, sub: &Arc<Subscription>) -> bool {
         let taken = trace.only || self.deliver(sub);
         let error = match (taken, sub.client.out().wire.is_some()) {
             (true, _) => None,
@@ -52,19 +57,26 @@ impl Courier<'_> {
         taken
     }
 
-    /// It leaves the account: that is noted, and no more.
+    /// It leaves the account: that is noted, and what follows only if both sides allow it.
     fn note_bridge(&mut self, trace: &mut Trace, sub: &Arc<Subscription>, bridge: &Bridge) -> bool {
         let subject = self.message.subject;
         match bridge {
+            Bridge::Shadow(_) if self.crossings.is_under_way() => return false,
             Bridge::Shadow(shadow) => {
                 let local = shadow.import.pairing.to_local(subject);
                 let local = local.as_deref().unwrap_or(subject);
                 trace.exported(&shadow.account.name, local);
+                if shadow.import.allow_trace {
+                    return self.note_delivery(trace, sub);
+                }
             }
             Bridge::Service(import) => {
                 let remote = import.pairing.to_remote(subject);
                 let remote = remote.as_deref().unwrap_or(subject);
                 trace.imported(&import.exporter.name, subject, remote);
+                if import.export.allow_trace {
+                    return self.deliver(sub);
+                }
             }
             Bridge::Responses(_) => {}
         }

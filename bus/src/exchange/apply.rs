@@ -50,6 +50,7 @@ impl Planned {
             Arc::new(StreamImport {
                 exporter: accounts.get_or_create(&stream.exporter),
                 pairing: stream.pairing,
+                allow_trace: stream.allow_trace,
             })
         });
         let services = self.services.into_iter().map(|service| {
@@ -74,6 +75,7 @@ impl Planned {
             mappings: self.mappings,
             exports: self.account.exports,
             limits: self.account.limits,
+            trace: self.account.trace.map(Arc::new),
             expires: self.expires,
             token: self.token,
         }

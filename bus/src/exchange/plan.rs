@@ -45,6 +45,7 @@ pub(crate) struct Planned {
 pub(crate) struct PlannedStream {
     pub(crate) exporter: String,
     pub(crate) pairing: Pairing,
+    pub(crate) allow_trace: bool,
 }
 
 #[derive(Debug)]
@@ -223,10 +224,6 @@ impl<'a> Draft<'a> {
         if !subject::is_valid(export.subject.as_bytes()) {
             return wrong("is not a subject");
         }
-        let same = |other: &&Export| other.kind == export.kind && other.subject == export.subject;
-        if party.account.exports.iter().filter(same).count() > 1 {
-            return wrong("occurs twice");
-        }
         let position = export.account_token_position;
         if position > 0 && export.subject.split('.').nth(position - 1) != Some("*") {
             return wrong("has an account_token_position where there is no \"*\"");
@@ -289,9 +286,6 @@ impl<'a> Draft<'a> {
         let exporter = import.account.clone();
         match import.kind {
             Crossing::Stream => {
-                if exporter == *name {
-                    return Err(wrong("is from the account itself"));
-                }
                 let known = |other: &PlannedStream| {
                     other.exporter == exporter
                         && other.pairing.remote == pairing.remote
@@ -300,7 +294,11 @@ impl<'a> Draft<'a> {
                 if planned.streams.iter().any(known) {
                     return Err(wrong("occurs twice"));
                 }
-                planned.streams.push(PlannedStream { exporter, pairing });
+                planned.streams.push(PlannedStream {
+                    exporter,
+                    pairing,
+                    allow_trace: import.allow_trace,
+                });
             }
             Crossing::Service => {
                 let known = |other: &PlannedService| {
@@ -309,8 +307,7 @@ impl<'a> Draft<'a> {
                 if planned.services.iter().any(known) {
                     return Err(wrong("occurs twice"));
                 }
-                let mut passed = HashSet::from([name.as_str()]);
-                if self.comes_back(&exporter, &pairing.remote, &mut passed) {
+                if self.is_circle(party, import, &pairing.remote) {
                     return Err(wrong("would lead back to the account itself"));
                 }
                 planned.services.push(PlannedService {
@@ -320,6 +317,7 @@ impl<'a> Draft<'a> {
                         response: export.response,
                         threshold: export.response_threshold.unwrap_or(RESPONSE_THRESHOLD),
                         latency: export.latency.as_ref().map(LatencySampling::new),
+                        allow_trace: export.allow_trace,
                     }),
                     share: import.share,
                 });
@@ -382,6 +380,22 @@ impl<'a> Draft<'a> {
             .is_none_or(|allowed| allowed.iter().any(|name| name == importer))
     }
 
+    /// Whether requests by this import would come back to the account. One to the account itself is none:
+    /// they are passed on once.
+    fn is_circle(&self, party: &'a Party, import: &Import, remote: &[u8]) -> bool {
+        let name = party.account.name.as_str();
+        let mut passed = HashSet::from([name]);
+        if import.account != name {
+            return self.comes_back(&import.account, remote, &mut passed);
+        }
+        let others = party.account.imports.iter();
+        others
+            .filter(|other| other.kind == Crossing::Service && !std::ptr::eq(*other, import))
+            .filter_map(|other| Some((other, pairing(other).ok()?)))
+            .filter(|(_, pairing)| subject::overlaps(&pairing.local, remote))
+            .any(|(other, pairing)| self.comes_back(&other.account, &pairing.remote, &mut passed))
+    }
+
     /// Whether a request on `subject` in `account` would go on to one of those it has passed.
     fn comes_back(&self, account: &str, subject: &[u8], passed: &mut HashSet<&'a str>) -> bool {
         let Some((name, party)) = self.parties.get_key_value(account) else {
@@ -408,11 +422,11 @@ impl<'a> Draft<'a> {
 fn pairing(import: &Import) -> Result<Pairing, BadMapping> {
     match (&import.to, &import.prefix) {
         (Some(local), _) => Pairing::new(&import.subject, local),
-        (None, Some(prefix)) => {
+        (None, Some(prefix)) if !prefix.is_empty() => {
             let prefix = prefix.trim_end_matches('.');
             Pairing::new(&import.subject, &format!("{prefix}.{}", import.subject))
         }
-        (None, None) => Pairing::same(&import.subject),
+        (None, _) => Pairing::same(&import.subject),
     }
 }
 

@@ -59,6 +59,9 @@ pub(super) enum Step {
         name: String,
         #[serde(rename = "sub", skip_serializing_if = "String::is_empty")]
         subscription: String,
+        /// Where that is, if not where the message came in.
+        #[serde(rename = "acc", skip_serializing_if = "Option::is_none")]
+        account: Option<String>,
         #[serde(skip_serializing_if = "Option::is_none")]
         queue: Option<String>,
         #[serde(skip_serializing_if = "Option::is_none")]

@@ -18,6 +18,29 @@ pub(super) fn value<'a>(block: &'a [u8], name: &str) -> Option<&'a [u8]> {
     None
 }
 
+/// Whether a `traceparent` header says that the message is sampled (W3C Trace Context, level 1).
+pub(super) fn is_sampled(block: &[u8]) -> bool {
+    let mut lines = block.split(|byte| *byte == b'\n').skip(1);
+    lines.any(|line| {
+        let Some(at) = memchr::memchr(b':', line) else {
+            return false;
+        };
+        if !line[..at].eq_ignore_ascii_case(b"traceparent") {
+            return false;
+        }
+        let context = line[at + 1..].trim_ascii();
+        let mut parts = context.split(|byte| *byte == b'-').skip(3);
+        let (flags, rest) = (parts.next(), parts.next());
+        // As nats-server reads them: two digits, the highest bit unset.
+        flags.is_some_and(|flags| flags.len() == 2 && rest.is_none() && is_odd(flags))
+    })
+}
+
+fn is_odd(hex: &[u8]) -> bool {
+    let text = std::str::from_utf8(hex).unwrap_or_default();
+    i8::from_str_radix(text, 16).is_ok_and(|flags| flags & 1 == 1)
+}
+
 /// All headers of a block, with the values of each in order; lines that are none, or say nothing, are left
 /// out.
 pub(super) fn all(block: &[u8]) -> BTreeMap<String, Vec<String>> {
@@ -54,6 +77,25 @@ mod tests {
             value(b"NATS/1.0\r\nNats-Trace-Dest:x", "Nats-Trace-Dest"),
             Some(&b"x"[..])
         );
+    }
+
+    #[test]
+    fn sampled_is_what_a_trace_context_says() {
+        for (context, sampled) in [
+            ("traceparent: 00-4bf9-00f0-01", true),
+            ("TraceParent:01-4bf9-00f0-03 ", true),
+            ("traceparent: 00-4bf9-00f0-00", false),
+            ("traceparent: 00-4bf9-00f0-1", false),
+            ("traceparent: 00-4bf9-00f0-ff", false),
+            ("traceparent: 00-4bf9-00f0-01-x", false),
+            ("traceparent: 00-4bf9-01", false),
+            ("x-traceparent: 00-4bf9-00f0-01", false),
+            ("traceparent", false),
+            ("traceparent: none\r\ntraceparent: 00-4bf9-00f0-01", true),
+        ] {
+            let block = format!("NATS/1.0\r\nA: b\r\n{context}\r\n\r\n");
+            assert_eq!(is_sampled(block.as_bytes()), sampled, "{context}");
+        }
     }
 
     #[test]

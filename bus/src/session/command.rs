@@ -9,6 +9,7 @@ use std::time::Instant;
 use crate::account::Account;
 use crate::auth::Identity;
 use crate::client::{Client, Enrolment};
+use crate::config::accounts::MessageTrace;
 use crate::delivery::Desk;
 use crate::hub::Hub;
 use crate::mapping::{Mapped, Mappings};
@@ -51,6 +52,8 @@ pub(super) struct Talk {
     pub(super) anonymous: bool,
     /// What it publishes is renamed by these.
     pub(super) mappings: Option<Arc<Mappings>>,
+    /// How messages that say they are sampled are traced, if they are.
+    pub(super) sampling: Option<Arc<MessageTrace>>,
     /// Whether its account imports streams.
     pub(super) imports: bool,
     /// Subscriptions it may have.
@@ -94,6 +97,7 @@ impl Talk {
             identity: None,
             anonymous: true,
             mappings: None,
+            sampling: None,
             imports: false,
             max_subscriptions: None,
             restricted: false,
@@ -242,7 +246,9 @@ impl Talk {
     fn publish(&mut self, desk: &mut Desk, message: &Publish<'_>) -> Flow {
         self.in_messages += 1;
         self.in_bytes += message.size() as u64;
-        if message.header_len.is_some() && message_trace::is_wanted(message) {
+        if message.header_len.is_some()
+            && message_trace::is_wanted(message, self.sampling.is_some())
+        {
             return self.publish_traced(desk, message);
         }
         self.publish_checked(desk, message)

@@ -68,6 +68,7 @@ impl Session {
             .chain(server)
             .min();
         self.talk.mappings.clone_from(&exchange.mappings);
+        self.talk.sampling.clone_from(&exchange.trace);
         self.talk.imports = !exchange.streams.is_empty();
         self.expires = identity.and_then(|who| who.until);
     }

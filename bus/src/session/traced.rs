@@ -2,43 +2,74 @@
 
 use crate::delivery::Desk;
 use crate::events::ServerInfo;
-use crate::message_trace::Trace;
+use crate::header;
+use crate::message_trace::{DESTINATION, DISABLED, Trace, Wish};
 use crate::parser::Publish;
 use crate::subject;
 
 use super::command::{Flow, ON, Talk};
 
 impl Talk {
-    /// Publishes a message that asks to be traced, and then the trace.
+    /// Publishes a message that may ask to be traced, and then the trace.
     #[inline(never)]
     pub(super) fn publish_traced(&mut self, desk: &mut Desk, message: &Publish<'_>) -> Flow {
-        let Some(trace) = Trace::begin(
+        let wish = Trace::begin(
             message,
             &self.client,
             self.options.name.as_deref(),
             self.account(),
-        ) else {
-            return self.publish_checked(desk, message);
+            self.sampling.as_deref(),
+            |percent| desk.draws(percent),
+        );
+        let trace = match wish {
+            Wish::None => return self.publish_checked(desk, message),
+            Wish::Drop => return ON,
+            Wish::Disabled => {
+                let (block, body) = disabled(message);
+                let message = Publish {
+                    header_len: Some(block),
+                    body: &body,
+                    ..*message
+                };
+                return self.publish_checked(desk, &message);
+            }
+            Wish::Trace(trace) => trace,
         };
         // Whoever may not publish there shall not have the server do it.
         if !self.is_allowed(desk, trace.destination()) {
             return ON;
         }
-        desk.trace = Some(Box::new(trace));
+        desk.trace = Some(trace);
         let flow = self.publish_checked(desk, message);
         if let Some(trace) = desk.trace.take()
             && subject::is_literal(trace.destination())
         {
-            let mut body = trace.report(&ServerInfo::next(&self.hub));
+            let body = trace.report(&ServerInfo::next(&self.hub));
+            let (block, mut body) = match trace.encoding {
+                Some(encoding) => {
+                    let (block, body) = encoding.pack(&body);
+                    (Some(block), body)
+                }
+                None => (None, body),
+            };
             body.extend_from_slice(b"\r\n");
             let event = Publish {
                 subject: trace.destination(),
                 reply: None,
-                header_len: None,
+                header_len: block,
                 body: &body,
             };
             desk.publish(&trace.account, self.hub.system_client(), &event);
         }
         flow
     }
+}
+
+/// A message that says it is not to be traced: the length of its header block, and its body.
+fn disabled(message: &Publish<'_>) -> (usize, Vec<u8>) {
+    let len = message.header_len.unwrap_or(0);
+    let mut body = header::with(&message.body[..len], DESTINATION, DISABLED);
+    let block = body.len();
+    body.extend_from_slice(&message.body[len..]);
+    (block, body)
 }

@@ -407,6 +407,51 @@ async fn a_reload_redoes_imports_users_and_permissions() {
 }
 
 #[tokio::test]
+async fn an_account_may_import_from_itself() {
+    let broker = broker(json!({ "accounts": [
+        { "name": "A", "users": [{ "user": "a", "password": "p" }],
+          "exports": [{ "kind": "service", "subject": "q" }, { "kind": "stream", "subject": "s.>" }],
+          "imports": [
+            { "kind": "service", "account": "A", "subject": "q", "to": "my.q" },
+            { "kind": "stream", "account": "A", "subject": "s.>", "prefix": "own" } ] },
+    ] }))
+    .await;
+    let mut service = user(&broker, "a").await;
+    let mut asker = user(&broker, "a").await;
+    service.send("SUB q 1\r\n").await;
+    service.sync().await;
+    asker
+        .send("SUB in 1\r\nSUB own.s.x 2\r\nPUB my.q in 1\r\n?\r\n")
+        .await;
+    let (subject, _) = answer(&mut service, &["yes"]).await;
+    assert_eq!(subject, "q");
+    asker.expect("MSG in 1 3\r\nyes\r\n").await;
+    service.send("PUB s.x 1\r\n1\r\n").await;
+    asker.expect("MSG own.s.x 2 1\r\n1\r\n").await;
+}
+
+#[tokio::test]
+async fn a_request_that_has_crossed_does_not_come_back_as_a_stream() {
+    let broker = broker(json!({ "accounts": [
+        { "name": "A", "users": [{ "user": "a", "password": "p" }],
+          "exports": [{ "kind": "service", "subject": "s.>" }, { "kind": "stream", "subject": "s.>" }] },
+        { "name": "B", "users": [{ "user": "b", "password": "p" }],
+          "imports": [
+            { "kind": "service", "account": "A", "subject": "s.>" },
+            { "kind": "stream", "account": "A", "subject": "s.>" } ] },
+    ] }))
+    .await;
+    let mut a = user(&broker, "a").await;
+    let mut b = user(&broker, "b").await;
+    a.send("SUB s.> 1\r\n").await;
+    a.sync().await;
+    b.send("SUB s.> 1\r\nPUB s.x r 1\r\n?\r\nPING\r\n").await;
+    b.expect("MSG s.x 1 r 1\r\n?\r\nPONG\r\n").await;
+    let (subject, reply, ..) = a.headed().await;
+    assert!(subject == "s.x" && reply.unwrap().starts_with("_R_."));
+}
+
+#[tokio::test]
 async fn what_does_not_fit_together_does_not_start() {
     for (accounts, says) in [
         (json!([{ "name": "A" }, { "name": "A" }]), "twice"),

@@ -43,6 +43,34 @@ accounts {
 }
 "#;
 
+/// Three accounts that let traces pass, and trace samples.
+const FOLLOWING: &str = r#"
+accounts {
+  A {
+    users [ { user: a, password: a } ]
+    msg_trace: tr.samples
+    exports [ { stream: "s.>" }, { service: "svc.q", allow_trace: true }, { service: "svc.quiet" } ]
+  }
+  B {
+    users [ { user: b, password: b } ]
+    msg_trace: { dest: tr.bee, sampling: 100 }
+    imports [
+      { stream: { account: A, subject: "s.>" }, prefix: "imp", allow_trace: true }
+      { service: { account: A, subject: "svc.q" }, to: "myq" }
+      { service: { account: A, subject: "svc.quiet" }, to: "quiet" }
+    ]
+    exports [ { service: "myq", allow_trace: true }, { service: "quiet", allow_trace: true } ]
+  }
+  C {
+    users [ { user: c, password: c } ]
+    imports [
+      { service: { account: B, subject: "myq" }, to: "far" }
+      { service: { account: B, subject: "quiet" }, to: "half" }
+    ]
+  }
+}
+"#;
+
 /// A case a line: its name, who publishes, on which subject, with which reply subject, and the headers.
 const CASES_ALONE: &str = "
 to a subscriber and a group | pub | x.y | | Nats-Trace-Dest: tr.dest; foo: bar; foo: baz; Foo:
@@ -72,6 +100,24 @@ stream, and only        | pub | s.1 | | Nats-Trace-Dest: tr.dest; Nats-Trace-Onl
 service                 | bee | myq | rep | Nats-Trace-Dest: tr.dest
 service, and only       | bee | myq | rep | Nats-Trace-Dest: tr.dest; Nats-Trace-Only: true
 ";
+const CASES_FOLLOWING: &str = "
+sampled                 | pub | x.y | | traceparent: 00-0af7-b9c7-01
+not sampled             | pub | x.y | | traceparent: 00-0af7-b9c7-00
+sampled, and only       | pub | x.y | | TraceParent: 00-0af7-b9c7-01; Nats-Trace-Only: true
+sampled and asked for   | pub | x.y | | traceparent: 00-0af7-b9c7-01; Nats-Trace-Dest: tr.dest
+not to be traced        | pub | x.y | | traceparent: 00-0af7-b9c7-01; Nats-Trace-Dest: trace disabled
+from elsewhere          | pub | x.y | | Nats-Trace-Origin-Account: B; Nats-Trace-Dest: tr.dest
+from elsewhere, and only | pub | x.y | | Nats-Trace-Origin-Account: B; Nats-Trace-Dest: tr.dest; Nats-Trace-Only: true
+stream                  | pub | s.1 | | Nats-Trace-Dest: tr.dest
+stream, and only        | pub | s.1 | | Nats-Trace-Dest: tr.dest; Nats-Trace-Only: true
+stream of samples       | pub | s.1 | | traceparent: 00-0af7-b9c7-01
+service                 | bee | myq | rep | Nats-Trace-Dest: tr.dest
+service, and only       | bee | myq | rep | Nats-Trace-Dest: tr.dest; Nats-Trace-Only: true
+service, sampled        | bee | myq | rep | traceparent: 00-0af7-b9c7-01
+two services            | cee | far | rep | Nats-Trace-Dest: tr.dest
+the second says nothing | cee | half | rep | Nats-Trace-Dest: tr.dest
+and only                | cee | half | rep | Nats-Trace-Dest: tr.dest; Nats-Trace-Only: true
+";
 
 #[test]
 fn traces_are_those_of_nats_server() {
@@ -81,6 +127,11 @@ fn traces_are_those_of_nats_server() {
 #[test]
 fn traces_across_accounts_are_those_of_nats_server() {
     check("traces_sharing.json", SHARING, CASES_SHARING);
+}
+
+#[test]
+fn traces_go_as_far_as_accounts_let_them() {
+    check("traces_following.json", FOLLOWING, CASES_FOLLOWING);
 }
 
 fn check(file: &str, config: &str, cases: &str) {
@@ -132,12 +183,15 @@ fn run(program: &Path, config: &str, cases: &str) -> BTreeMap<String, Value> {
         all: Vec::new(),
     };
     clients.add("watch", "a", true, "SUB tr.> 1\r\n");
-    let listens = "SUB x.* 1\r\nSUB x.> grp 2\r\nSUB once 3\r\nUNSUB 3 1\r\nSUB mapped.* 4\r\nSUB svc.q 5\r\n";
+    let listens = "SUB x.* 1\r\nSUB x.> grp 2\r\nSUB once 3\r\nUNSUB 3 1\r\nSUB mapped.* 4\r\nSUB svc.* 5\r\n";
     clients.add("recv", "a", true, listens);
     clients.add("silent", "a", false, "SUB x.y 1\r\n");
     clients.add("pub", "a", true, "SUB rr 1\r\n");
-    if config == SHARING {
+    if config != ALONE {
         clients.add("bee", "b", true, "SUB imp.> 1\r\nSUB tr.> 2\r\n");
+    }
+    if config == FOLLOWING {
+        clients.add("cee", "c", true, "SUB tr.> 1\r\n");
     }
     let play = |case: &str| {
         let words: Vec<&str> = case.split('|').map(str::trim).collect();
@@ -230,7 +284,11 @@ fn until_pong(socket: &mut BufReader<TcpStream>) -> Vec<Value> {
 /// be traced again.
 fn message(subject: &str, body: &[u8]) -> Value {
     let Ok(mut trace) = serde_json::from_slice::<Value>(body) else {
-        let disabled = String::from_utf8_lossy(body).contains("Nats-Trace-Dest: trace disabled");
+        let text = String::from_utf8_lossy(body);
+        // Later ones put a subject of their own there for other servers to answer on.
+        let disabled = ["trace disabled", "_R_."]
+            .iter()
+            .any(|value| text.contains(&format!("Nats-Trace-Dest: {value}")));
         return json!({ "subject": subject, "disabled": disabled });
     };
     let server = trace.as_object_mut().unwrap().remove("server").unwrap();

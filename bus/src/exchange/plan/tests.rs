@@ -116,10 +116,29 @@ fn circles_of_services_are_found() {
     refused(circle("q.a"), "lead back");
     refused(circle("q.>"), "lead back");
     plan(circle("other")).unwrap();
+    // One's own service may be imported, but not in a way that goes round.
+    plan(json!([{ "name": "A", "exports": export, "imports": [step("A", "q")] }])).unwrap();
     refused(
-        json!([{ "name": "A", "exports": export, "imports": [step("A", "q")] }]),
+        json!([
+            { "name": "A", "exports": export, "imports": [step("A", "q"), step("B", "q")] },
+            { "name": "B", "exports": export, "imports": [step("A", "q")] },
+        ]),
         "lead back",
     );
+}
+
+#[test]
+fn an_export_may_be_said_twice_and_a_prefix_may_be_empty() {
+    let plan = plan(json!([
+        { "name": "A", "exports": [
+            { "kind": "stream", "subject": "s.>", "accounts": ["A"] },
+            { "kind": "stream", "subject": "s.>", "accounts": ["B"] } ],
+          "imports": [{ "kind": "stream", "account": "A", "subject": "s.>", "prefix": "own" }] },
+        { "name": "B", "imports": [{ "kind": "stream", "account": "A", "subject": "s.>", "prefix": "" }] },
+    ]))
+    .unwrap();
+    let local = |account: usize| &*plan.accounts[account].streams[0].pairing.local;
+    assert_eq!((local(0), local(1)), (&b"own.s.>"[..], &b"s.>"[..]));
 }
 
 #[test]
@@ -187,10 +206,6 @@ fn nonsense_is_refused_at_the_start() {
             says,
         );
     }
-    refused(
-        json!([{ "name": "A", "exports": [{ "kind": "service", "subject": "q.*" }, { "kind": "service", "subject": "q.*" }] }]),
-        "twice",
-    );
     refused(
         json!([{ "name": "A", "mappings": [{ "subject": "a", "destinations": [{ "subject": "b.$1" }] }] }]),
         "not there",
