@@ -16,7 +16,18 @@ use crate::jwt::{OperatorError, Trust};
 #[derive(Debug)]
 pub(crate) struct Access {
     plan: Plan,
-    system: Option<String>,
+    system: System,
+}
+
+/// Where the server speaks of itself.
+#[derive(Debug)]
+enum System {
+    /// In the account of its own that is there unless it is not wanted.
+    Usual,
+    /// In this account.
+    Named(String),
+    /// Nowhere.
+    None,
 }
 
 /// Users, accounts or operators that make no sense.
@@ -118,15 +129,21 @@ impl Access {
             users,
             Access {
                 plan,
-                system: named,
+                system: match named {
+                    Some(name) => System::Named(name),
+                    None if config.no_system_account => System::None,
+                    None => System::Usual,
+                },
             },
         ))
     }
 
     /// Puts it into force. The connections are to look at themselves afterwards.
     pub(crate) fn apply(self, accounts: &Accounts, own: &Arc<Client>) {
-        if let Some(name) = &self.system {
-            accounts.set_system(Some(accounts.get_or_create(name)));
+        match &self.system {
+            System::Usual => {}
+            System::Named(name) => accounts.set_system(Some(accounts.get_or_create(name))),
+            System::None => accounts.set_system(None),
         }
         self.plan.apply(accounts, own);
     }

@@ -185,9 +185,17 @@ impl Accounts {
         self.system.read().clone()
     }
 
-    /// Makes another account the system's, or none.
+    /// Makes another account the system's, or none. The usual one is then not there, unless it is
+    /// configured for something else.
     pub(crate) fn set_system(&self, account: Option<Arc<Account>>) {
-        *self.system.write() = account;
+        let name = account.as_ref().map(|account| Arc::clone(&account.name));
+        let old = std::mem::replace(&mut *self.system.write(), account);
+        if let Some(old) = old
+            && *old.name == *SYSTEM
+            && name.as_deref() != Some(SYSTEM)
+        {
+            self.by_name.write().remove(&*old.name);
+        }
     }
 
     /// An account that is known.

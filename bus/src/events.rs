@@ -63,8 +63,21 @@ enum Note {
     Left {
         last: Arc<Sample>,
         account: Arc<Account>,
-        refused: bool,
+        fate: Fate,
     },
+}
+
+/// How far a client got that is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// It was let in.
+    Served,
+    /// It never said who it is.
+    Silent,
+    /// It did something without saying who it is, or was thrown out as it is nobody any more.
+    Unknown,
+    /// It said who it is, and was wrong.
+    Refused,
 }
 
 // === impl Events ===
@@ -111,13 +124,26 @@ impl Events {
         }
     }
 
-    /// A client is gone.
-    pub(crate) fn left(&self, hub: &Hub, account: &Arc<Account>, last: Arc<Sample>, end: &End) {
-        if self.has_audience(hub) {
+    /// A client is gone; `was_in` says whether it had ever been let in.
+    pub(crate) fn left(
+        &self,
+        hub: &Hub,
+        account: &Arc<Account>,
+        last: Arc<Sample>,
+        end: &End,
+        was_in: bool,
+    ) {
+        let fate = match end {
+            End::Refused if !was_in => Fate::Refused,
+            end if end.is_wrong_login() => Fate::Unknown,
+            end if end.is_refusal() => Fate::Silent,
+            _ => Fate::Served,
+        };
+        if fate == Fate::Refused || self.has_audience(hub) {
             self.note(Note::Left {
                 last,
                 account: Arc::clone(account),
-                refused: end.is_refusal(),
+                fate,
             });
         }
     }
@@ -127,7 +153,9 @@ impl Events {
         let Some(system) = hub.accounts.system() else {
             return false;
         };
-        system.list.stats().len > self.own_subscriptions_in(&system)
+        // Answers to questions from other accounts come by one more.
+        let own = self.own_subscriptions_in(&system) + usize::from(system.responses().is_some());
+        system.list.stats().len > own
     }
 
     fn note(&self, note: Note) {

@@ -347,7 +347,8 @@ impl Hub {
         }
         let last = Arc::new(Sample::last(client, &subscriptions, end));
         self.monitor.closed.add(Arc::clone(&last));
-        self.events.left(self, &account, last, end);
+        let was_in = client.about().connected;
+        self.events.left(self, &account, last, end, was_in);
     }
 
     /// Tells one client to look for another server.

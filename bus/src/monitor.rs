@@ -1,12 +1,12 @@
 //! What the broker says of itself over HTTP: nats-server's endpoints, and `/metrics` for Prometheus.
 
-mod absent;
+pub(crate) mod absent;
 pub(crate) mod accountz;
 pub(crate) mod accstatz;
 mod closed;
 pub(crate) mod connz;
 mod endpoint;
-mod healthz;
+pub(crate) mod healthz;
 pub(crate) mod human;
 mod index;
 mod jsonp;
@@ -24,7 +24,6 @@ pub(crate) mod subsz;
 mod varz;
 
 pub(crate) use accstatz::{AccountStat, Volume};
-pub(crate) use healthz::Healthz;
 pub(crate) use query::BadRequest;
 pub(crate) use report::Report;
 pub(crate) use sample::Sample;

@@ -10,10 +10,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::advisory::{AccountConnections, Connect, Disconnect};
 use super::answer::{self, ServerInfo};
+use super::request::{AccountTopic, Ask, Topic};
 use super::service::Request;
-use super::{Inbox, Note};
-use crate::account::Account;
+use super::{Fate, Inbox, Note};
+use crate::account::{Account, GLOBAL};
 use crate::delivery::Desk;
+use crate::encoding::Encoding;
 use crate::hub::Hub;
 use crate::monitor::Report;
 use crate::parser::Publish;
@@ -26,6 +28,8 @@ const PULSE: Duration = Duration::from_secs(10);
 const HEARTBEAT: Duration = Duration::from_secs(30);
 /// How often lost events are mentioned in the log.
 const COMPLAIN: Duration = Duration::from_secs(10);
+/// Where an account hears of those who could not log in to it.
+const REFUSED: &str = "$SYS.ACCOUNT.CLIENT.AUTH.ERR";
 
 /// Publishes what the server says.
 struct Speaker {
@@ -91,24 +95,46 @@ impl Speaker {
 
     /// Publishes in the system account, if anybody listens there.
     fn say<T: Serialize>(&mut self, subject: &str, what: impl FnOnce(&Hub) -> T) {
-        let Some(system) = self.hub.accounts.system() else {
-            return;
-        };
-        if system.list.find(subject.as_bytes()).is_none() {
+        if let Some(system) = self.hub.accounts.system() {
+            self.say_in(&system, subject, what);
+        }
+    }
+
+    /// Publishes in an account, if anybody listens there.
+    fn say_in<T: Serialize>(
+        &mut self,
+        account: &Arc<Account>,
+        subject: &str,
+        what: impl FnOnce(&Hub) -> T,
+    ) {
+        if account.list.find(subject.as_bytes()).is_none() {
             return;
         }
         match serde_json::to_vec(&what(&self.hub)) {
-            Ok(json) => self.publish(&system, subject.as_bytes(), json),
+            Ok(json) => self.publish(account, subject.as_bytes(), None, json),
             Err(error) => tracing::error!(%error, subject, "cannot write an event as JSON"),
         }
     }
 
-    fn publish(&mut self, account: &Arc<Account>, subject: &[u8], mut body: Vec<u8>) {
+    fn publish(
+        &mut self,
+        account: &Arc<Account>,
+        subject: &[u8],
+        encoding: Option<Encoding>,
+        body: Vec<u8>,
+    ) {
+        let (header_len, mut body) = match encoding {
+            Some(encoding) => {
+                let (block, body) = encoding.pack(&body);
+                (Some(block), body)
+            }
+            None => (None, body),
+        };
         body.extend_from_slice(b"\r\n");
         let message = Publish {
             subject,
             reply: None,
-            header_len: None,
+            header_len,
             body: &body,
         };
         self.desk
@@ -125,11 +151,28 @@ impl Speaker {
             let answer = answer::answer(&hub, &request);
             (answer, request)
         });
-        if let Ok((Some(answer), request)) = made.await
-            && let Some(reply) = request.reply
-        {
-            self.publish(&request.account, &reply, answer);
-        }
+        let Ok((Some(answer), request)) = made.await else {
+            return;
+        };
+        let is_pulse = request.ask == Ask::Server(Topic::Statsz);
+        let subject = match request.reply {
+            Some(reply) => reply,
+            // To nobody in particular is to everybody.
+            None if is_pulse => self.pulse_subject().into_bytes().into(),
+            None => return,
+        };
+        // What is no answer in an envelope is never packed.
+        let is_plain = is_pulse
+            || matches!(
+                request.ask,
+                Ask::Server(Topic::Idz) | Ask::Account(_, AccountTopic::Conns) | Ask::UserInfo
+            );
+        let encoding = request.encoding.filter(|_| !is_plain);
+        self.publish(&request.account, &subject, encoding, answer);
+    }
+
+    fn pulse_subject(&self) -> String {
+        format!("$SYS.SERVER.{}.STATSZ", self.hub.id)
     }
 
     /// Tells of something that has happened.
@@ -145,9 +188,14 @@ impl Speaker {
             Note::Left {
                 last,
                 account,
-                refused,
+                fate,
             } => {
-                if *refused {
+                if *fate == Fate::Refused {
+                    self.say_in(account, REFUSED, |hub| {
+                        Disconnect::new(ServerInfo::next(hub), last, &account.name)
+                    });
+                }
+                if matches!(fate, Fate::Refused | Fate::Unknown) {
                     let subject = format!("$SYS.SERVER.{}.CLIENT.AUTH.ERR", self.hub.id);
                     self.say(&subject, |hub| {
                         Disconnect::new(ServerInfo::next(hub), last, &account.name)
@@ -157,7 +205,7 @@ impl Speaker {
                 self.say(&subject, |hub| {
                     Disconnect::new(ServerInfo::next(hub), last, &account.name)
                 });
-                if !*refused {
+                if *fate == Fate::Served {
                     self.changed.insert(account.index, Arc::clone(account));
                 }
             }
@@ -174,8 +222,7 @@ impl Speaker {
             .map_or(0, |system| system.list.stats().inserts);
         let newcomer = std::mem::replace(&mut self.seen, subscribed) != subscribed;
         if newcomer || self.next_pulse <= now {
-            let subject = format!("$SYS.SERVER.{}.STATSZ", self.hub.id);
-            self.say(&subject, answer::pulse);
+            self.say(&self.pulse_subject(), answer::pulse);
         }
         if self.next_pulse <= now {
             self.next_pulse = now + PULSE;
@@ -202,6 +249,8 @@ impl Speaker {
     fn tell_of_accounts(&mut self, all: bool) {
         let changed = std::mem::take(&mut self.changed);
         let mut stats = Report::new(&self.hub).account_stats();
+        // Of the account of all who have none, nothing is said.
+        stats.retain(|stat| *stat.acc != *GLOBAL);
         stats.retain(|stat| {
             (all && stat.conns > 0) || changed.values().any(|account| account.name == stat.acc)
         });

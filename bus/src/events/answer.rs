@@ -1,10 +1,10 @@
 //! Requests into answers.
 
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::advisory::AccountConnections;
 use super::filter::{Filter, Traits};
@@ -14,7 +14,8 @@ use super::statsz::{RouteStat, ServerStats, Statsz};
 use crate::client::Kind;
 use crate::hub::Hub;
 use crate::monitor::{
-    BadRequest, Healthz, Report, Volume, accountz, accstatz, connz, human, process, routez, subsz,
+    BadRequest, Report, Volume, absent, accountz, accstatz, connz, healthz, human, process, routez,
+    subsz,
 };
 use crate::protocol;
 use crate::session::End;
@@ -142,6 +143,9 @@ pub(crate) fn pulse(hub: &Hub) -> ServerStats {
 
 /// The answer to a request; `None` when it is not for this server, or has none.
 pub(crate) fn answer(hub: &Hub, request: &Request) -> Option<Vec<u8>> {
+    if request.ask == Ask::Server(Topic::Idz) {
+        return idz(hub).ok();
+    }
     let filter: Filter = match parse(&request.payload) {
         Ok(filter) => filter,
         Err(error) => return refuse(hub, error).ok().flatten(),
@@ -187,58 +191,62 @@ fn of_server(hub: &Hub, request: &Request, topic: Topic) -> Made {
     let report = Report::new(hub);
     match topic {
         Topic::Statsz => serde_json::to_vec(&pulse(hub)).map(Some),
-        Topic::Idz => serde_json::to_vec(&Idz {
-            name: &hub.name,
-            host: hub.address.ip().to_string(),
-            id: &hub.id,
-        })
-        .map(Some),
+        Topic::Idz => idz(hub).map(Some),
         Topic::Varz => data(hub, Ok(report.varz())),
-        Topic::Healthz => data(hub, Ok(Healthz::with_code(hub.monitor.health()))),
+        Topic::Healthz => with(hub, request, |options: healthz::Options| {
+            let health = hub.monitor.health();
+            Ok(Some(healthz::Healthz::with_code(health, &options)))
+        }),
         Topic::Gatewayz => data(hub, Ok(report.gatewayz())),
         Topic::Leafz => data(hub, Ok(report.leafz())),
-        Topic::Jsz => data(hub, Ok(report.jsz())),
+        Topic::Jsz => with(hub, request, |options: absent::Options| {
+            // There is no leader here.
+            Ok((!options.leader_only).then(|| report.jsz()))
+        }),
+        // Nothing waits in queues of the kinds that are asked for, and there are no groups of replicas.
+        Topic::Ipqueuesz | Topic::Raftz => data(hub, Ok(serde_json::Map::new())),
         Topic::Subsz => with(hub, request, |options: subsz::Options| {
-            report.subsz(&options)
+            report.subsz(&options).map(Some)
         }),
         Topic::Routez => with(hub, request, |options: routez::Options| {
-            Ok(report.routez(options))
+            Ok(Some(report.routez(options)))
         }),
         Topic::Accountz => with(hub, request, |options: accountz::Options| {
-            report.accountz(&options)
+            report.accountz(&options).map(Some)
         }),
-        Topic::Connz => with(hub, request, |mut options: connz::Options| {
-            // Other accounts than the system's see only themselves.
-            if !is_system(hub, request) {
-                request.account.name.as_ref().clone_into(&mut options.acc);
-            }
-            report.connz(&options)
+        Topic::Connz => with(hub, request, |options: connz::Options| {
+            report.connz(&options).map(Some)
         }),
     }
 }
 
+fn idz(hub: &Hub) -> Result<Vec<u8>, serde_json::Error> {
+    serde_json::to_vec(&Idz {
+        name: &hub.name,
+        host: hub.address.ip().to_string(),
+        id: &hub.id,
+    })
+}
+
 fn of_account(hub: &Hub, request: &Request, name: &str, topic: AccountTopic) -> Made {
     let report = Report::new(hub);
-    let is_own = !is_system(hub, request);
-    let name = if is_own { &request.account.name } else { name };
     match topic {
         AccountTopic::Statz => with(hub, request, |mut options: accstatz::Options| {
-            if is_own || name != PING {
+            if name != PING {
                 options.accounts = vec![name.to_owned()];
-                options.include_unused = true;
             }
-            Ok(report.accstatz(&options))
+            let stats = report.accstatz(&options);
+            // A server without its connections has nothing to say of an account.
+            Ok((options.include_unused || !stats.account_statz.is_empty()).then_some(stats))
         }),
-        // Of all accounts at once only that can be asked.
-        _ if name == PING => Ok(None),
         AccountTopic::Connz => with(hub, request, |mut options: connz::Options| {
             name.clone_into(&mut options.acc);
-            report.connz(&options)
+            report.connz(&options).map(Some)
         }),
         AccountTopic::Subsz => with(hub, request, |mut options: subsz::Options| {
             name.clone_into(&mut options.acc);
             options.subscriptions = true;
-            report.subsz(&options)
+            report.subsz(&options).map(Some)
         }),
         AccountTopic::Info => data(hub, report.account(name)),
         AccountTopic::Leafz => data(hub, Ok(report.leafz())),
@@ -310,10 +318,12 @@ fn reload(hub: &Hub) -> Made {
 fn with<O: DeserializeOwned + Default, T: Serialize>(
     hub: &Hub,
     request: &Request,
-    make: impl FnOnce(O) -> Result<T, BadRequest>,
+    make: impl FnOnce(O) -> Result<Option<T>, BadRequest>,
 ) -> Made {
-    match parse(&request.payload) {
-        Ok(options) => data(hub, make(options)),
+    match parse(&request.payload).map(make) {
+        Ok(Ok(None)) => Ok(None),
+        Ok(Ok(Some(made))) => data(hub, Ok(made)),
+        Ok(Err(error)) => data::<T>(hub, Err(error)),
         Err(error) => refuse(hub, error),
     }
 }
@@ -368,17 +378,19 @@ fn unknown(description: &str) -> ApiError {
     }
 }
 
-/// The options of a request; none is the usual ones.
+/// The options of a request; none is the usual ones. Names in any case will do, and what is `null` is as if
+/// it were not said: programs in Go send lists they have not filled like that.
 fn parse<O: DeserializeOwned + Default>(payload: &[u8]) -> Result<O, serde_json::Error> {
     if payload.is_empty() {
         return Ok(O::default());
     }
-    serde_json::from_slice(payload)
-}
-
-fn is_system(hub: &Hub, request: &Request) -> bool {
-    let system = hub.accounts.system();
-    system.is_some_and(|system| Arc::ptr_eq(&system, &request.account))
+    let options: Option<Map<String, Value>> = serde_json::from_slice(payload)?;
+    let said = options
+        .into_iter()
+        .flatten()
+        .filter(|(_, value)| !value.is_null())
+        .map(|(name, value)| (name.to_ascii_lowercase(), value));
+    serde_json::from_value(Value::Object(said.collect()))
 }
 
 impl Report<'_> {

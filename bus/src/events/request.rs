@@ -31,6 +31,8 @@ pub(crate) enum Topic {
     Jsz,
     Healthz,
     Idz,
+    Ipqueuesz,
+    Raftz,
 }
 
 /// What of an account.
@@ -73,37 +75,64 @@ impl Ask {
 }
 
 impl Topic {
+    /// All of them, with their names.
+    pub(super) const ALL: [(&str, Topic); 13] = [
+        ("STATSZ", Topic::Statsz),
+        ("VARZ", Topic::Varz),
+        ("SUBSZ", Topic::Subsz),
+        ("CONNZ", Topic::Connz),
+        ("ROUTEZ", Topic::Routez),
+        ("GATEWAYZ", Topic::Gatewayz),
+        ("LEAFZ", Topic::Leafz),
+        ("ACCOUNTZ", Topic::Accountz),
+        ("JSZ", Topic::Jsz),
+        ("HEALTHZ", Topic::Healthz),
+        ("IDZ", Topic::Idz),
+        ("IPQUEUESZ", Topic::Ipqueuesz),
+        ("RAFTZ", Topic::Raftz),
+    ];
+
     fn parse(what: &[u8]) -> Option<Self> {
-        Some(match what {
-            b"STATSZ" => Topic::Statsz,
-            b"VARZ" => Topic::Varz,
-            b"SUBSZ" => Topic::Subsz,
-            b"CONNZ" => Topic::Connz,
-            b"ROUTEZ" => Topic::Routez,
-            b"GATEWAYZ" => Topic::Gatewayz,
-            b"LEAFZ" => Topic::Leafz,
-            b"ACCOUNTZ" => Topic::Accountz,
-            b"JSZ" => Topic::Jsz,
-            b"HEALTHZ" => Topic::Healthz,
-            b"IDZ" => Topic::Idz,
-            _ => return None,
-        })
+        named(&Self::ALL, what)
     }
 }
 
 impl AccountTopic {
+    /// All of them, with their names.
+    pub(super) const ALL: [(&str, AccountTopic); 7] = [
+        ("SUBSZ", AccountTopic::Subsz),
+        ("CONNZ", AccountTopic::Connz),
+        ("LEAFZ", AccountTopic::Leafz),
+        ("JSZ", AccountTopic::Jsz),
+        ("INFO", AccountTopic::Info),
+        ("STATZ", AccountTopic::Statz),
+        ("CONNS", AccountTopic::Conns),
+    ];
+
     fn parse(what: &[u8]) -> Option<Self> {
-        Some(match what {
-            b"SUBSZ" => AccountTopic::Subsz,
-            b"CONNZ" => AccountTopic::Connz,
-            b"LEAFZ" => AccountTopic::Leafz,
-            b"JSZ" => AccountTopic::Jsz,
-            b"INFO" => AccountTopic::Info,
-            b"STATZ" => AccountTopic::Statz,
-            b"CONNS" => AccountTopic::Conns,
-            _ => return None,
-        })
+        named(&Self::ALL, what)
     }
+}
+
+/// What has this name.
+fn named<T: Copy>(all: &[(&str, T)], name: &[u8]) -> Option<T> {
+    let known = all.iter().find(|(known, _)| known.as_bytes() == name);
+    known.map(|(_, topic)| *topic)
+}
+
+/// Every subject on which the server with this id is asked something in the system account. One by one, so
+/// that who asks for what there is not hears that nobody answers.
+pub(super) fn subjects(server_id: &str) -> Vec<String> {
+    let topics = || Topic::ALL.iter().map(|(name, _)| *name);
+    let mine = topics().chain(["KICK", "LDM", "RELOAD"]);
+    let accounts = AccountTopic::ALL.iter().map(|(name, _)| *name);
+    ["$SYS.REQ.SERVER.PING", "$SYS.REQ.USER.INFO"]
+        .map(str::to_owned)
+        .into_iter()
+        .chain(topics().map(|name| format!("$SYS.REQ.SERVER.PING.{name}")))
+        .chain(mine.map(|name| format!("$SYS.REQ.SERVER.{server_id}.{name}")))
+        .chain(accounts.map(|name| format!("$SYS.REQ.ACCOUNT.*.{name}")))
+        .collect()
 }
 
 #[cfg(test)]
@@ -145,6 +174,15 @@ mod tests {
             "SYS.REQ.USER.INFO",
         ] {
             assert_eq!(parse(nothing), None, "{nothing}");
+        }
+    }
+
+    #[test]
+    fn what_is_listened_to_is_understood() {
+        let subjects = subjects("NME");
+        assert_eq!(subjects.len(), 2 + 13 + 16 + 7);
+        for subject in subjects {
+            assert!(parse(&subject.replace('*', "A")).is_some(), "{subject}");
         }
     }
 

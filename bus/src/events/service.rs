@@ -6,12 +6,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::mpsc;
 
 use super::Events;
-use super::request::Ask;
+use super::request::{self, Ask, PING};
 use crate::account::Account;
 use crate::client::Client;
+use crate::config::accounts::ResponseType;
+use crate::encoding::Encoding;
+use crate::exchange::{RESPONSE_THRESHOLD, ServiceExport, ServiceImport};
+use crate::header;
 use crate::hub::Hub;
+use crate::mapping::Pairing;
 use crate::parser::Publish;
-use crate::subscription::{Service, Special, Subscription};
+use crate::subscription::{Bridge, Service, Special, Subscription};
 
 /// Longest payload of a request. The options of any of them are a few hundred bytes.
 const LONGEST: usize = 64 << 10;
@@ -25,6 +30,8 @@ pub(crate) struct Request {
     pub(crate) from: Arc<Client>,
     pub(crate) reply: Option<Box<[u8]>>,
     pub(crate) payload: Box<[u8]>,
+    /// How the answer is to be packed.
+    pub(crate) encoding: Option<Encoding>,
 }
 
 /// Listens for requests in all accounts.
@@ -35,12 +42,13 @@ pub(super) struct Ear {
     lost: AtomicU64,
 }
 
-/// What every account may ask, about itself.
-const EVERYWHERE: [&str; 4] = [
-    "$SYS.REQ.ACCOUNT.PING.CONNZ",
-    "$SYS.REQ.ACCOUNT.PING.STATZ",
-    "$SYS.REQ.SERVER.PING.CONNZ",
-    "$SYS.REQ.USER.INFO",
+/// What every client may ask in its own account.
+const WHO_AM_I: &str = "$SYS.REQ.USER.INFO";
+/// What every account may ask all servers about itself, and what of it that is in the system account.
+const ABOUT_ITSELF: [(&str, &str); 3] = [
+    ("$SYS.REQ.ACCOUNT.PING.CONNZ", "CONNZ"),
+    ("$SYS.REQ.ACCOUNT.PING.STATZ", "STATZ"),
+    ("$SYS.REQ.SERVER.PING.CONNZ", "CONNZ"),
 ];
 
 // === impl Ear ===
@@ -69,12 +77,15 @@ impl Service for Ear {
         if payload.len() > LONGEST {
             return false;
         }
+        let block = message.header_len.map(|len| &message.body[..len]);
+        let accepted = block.and_then(|block| header::value(block, "Accept-Encoding"));
         let request = Request {
             ask,
             account: Arc::clone(account),
             from: Arc::clone(from),
             reply: message.reply.map(Box::from),
             payload: payload.into(),
+            encoding: accepted.map(Encoding::of),
         };
         if self.requests.try_send(request).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
@@ -86,10 +97,13 @@ impl Service for Ear {
 // === impl Events ===
 
 impl Events {
-    /// Subscribes to requests in every account that has none of these subscriptions yet.
+    /// Subscribes to requests in every account that has none of these subscriptions yet, if there is a
+    /// system account.
     pub(crate) fn attach(&self, hub: &Hub) {
+        let Some(system) = hub.accounts.system() else {
+            return;
+        };
         let mut attached = self.attached.lock();
-        let system = hub.accounts.system();
         for account in hub.accounts.all() {
             if attached.len() <= account.index {
                 attached.resize(account.index + 1, 0);
@@ -97,32 +111,35 @@ impl Events {
             if attached[account.index] > 0 {
                 continue;
             }
-            let is_system = system.as_ref().is_some_and(|it| Arc::ptr_eq(it, &account));
-            let subjects = if is_system {
-                vec![
-                    "$SYS.REQ.SERVER.PING".to_owned(),
-                    "$SYS.REQ.SERVER.PING.*".to_owned(),
-                    format!("$SYS.REQ.SERVER.{}.*", hub.id),
-                    "$SYS.REQ.ACCOUNT.*.*".to_owned(),
-                    "$SYS.REQ.USER.INFO".to_owned(),
-                ]
-            } else {
-                EVERYWHERE.map(str::to_owned).to_vec()
+            let own = |subject: &str, special| {
+                let own = Arc::clone(hub.system_client());
+                Arc::new(Subscription::new(own, subject.as_bytes(), b"", special))
             };
-            attached[account.index] = subjects.len();
-            self.own.fetch_add(subjects.len(), Ordering::Relaxed);
-            for (number, subject) in subjects.iter().enumerate() {
-                let special = Special {
-                    service: Some(Arc::clone(&self.ear) as Arc<dyn Service>),
-                    ..Special::default()
-                };
-                let sub = Arc::new(Subscription::new(
-                    Arc::clone(hub.system_client()),
-                    subject.as_bytes(),
-                    (number + 1).to_string().as_bytes(),
-                    special,
-                ));
-                if is_system {
+            let heard = || Special {
+                service: Some(Arc::clone(&self.ear) as Arc<dyn Service>),
+                ..Special::default()
+            };
+            let subs: Vec<_> = if Arc::ptr_eq(&system, &account) {
+                let subjects = request::subjects(&hub.id);
+                subjects.iter().map(|it| own(it, heard())).collect()
+            } else {
+                ABOUT_ITSELF
+                    .iter()
+                    .filter_map(|(local, what)| {
+                        let import = about_itself(&account, &system, local, what)?;
+                        let special = Special {
+                            bridge: Some(Bridge::Service(Arc::new(import))),
+                            ..Special::default()
+                        };
+                        Some(own(local, special))
+                    })
+                    .chain([own(WHO_AM_I, heard())])
+                    .collect()
+            };
+            attached[account.index] = subs.len();
+            self.own.fetch_add(subs.len(), Ordering::Relaxed);
+            for sub in subs {
+                if Arc::ptr_eq(&system, &account) {
                     // Asked of one server of a cluster, all answer.
                     account.insert(&sub);
                 } else {
@@ -131,4 +148,30 @@ impl Events {
             }
         }
     }
+}
+
+/// Takes a question of an account about itself over to the system account, where all servers hear it.
+fn about_itself(
+    account: &Arc<Account>,
+    system: &Arc<Account>,
+    local: &str,
+    what: &str,
+) -> Option<ServiceImport> {
+    if *account.name == *PING {
+        // In place of a name that means all of them.
+        return None;
+    }
+    let remote = format!("$SYS.REQ.ACCOUNT.{}.{what}", account.name);
+    Some(ServiceImport {
+        importer: Arc::clone(account),
+        exporter: Arc::clone(system),
+        pairing: Pairing::new(&remote, local).ok()?,
+        export: Arc::new(ServiceExport {
+            response: ResponseType::Stream,
+            threshold: RESPONSE_THRESHOLD,
+            latency: None,
+            allow_trace: false,
+        }),
+        share: false,
+    })
 }

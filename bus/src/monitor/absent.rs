@@ -1,9 +1,59 @@
 //! The endpoints of what this broker does not have: gateways, leaf nodes, JetStream. Readers that ask for
 //! them anyway get the answer of a server that does not use them.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use super::query::{BadRequest, Query};
+use super::routez;
 use super::varz::Nothing;
+
+/// What is asked of JetStream. As JSON it is the payload of a `$SYS.REQ.….JSZ` request.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Options {
+    /// Only the leader of its servers is to answer.
+    pub(crate) leader_only: bool,
+}
+
+impl Options {
+    /// From the parameters of a URL.
+    ///
+    /// # Errors
+    /// One of them cannot be what it should, or only a leader could answer.
+    pub(crate) fn parse(query: &Query) -> Result<Self, BadRequest> {
+        query.check_flags(&[
+            "accounts",
+            "streams",
+            "consumers",
+            "direct-consumers",
+            "config",
+        ])?;
+        query.number::<i64>("offset")?;
+        query.number::<i64>("limit")?;
+        query.check_flags(&["raft", "stream-leader-only"])?;
+        if query.flag("leader-only")? {
+            return Err(BadRequest::NotLeader);
+        }
+        Ok(Options::default())
+    }
+}
+
+/// Whether a question about gateways can be understood.
+///
+/// # Errors
+/// One of its parameters cannot be what it should.
+pub(crate) fn check_gatewayz(query: &Query) -> Result<(), BadRequest> {
+    query.check_flags(&["accs"])?;
+    routez::Options::parse(query).map(drop)
+}
+
+/// Whether a question about leaf nodes can be understood.
+///
+/// # Errors
+/// One of its parameters cannot be what it should.
+pub(crate) fn check_leafz(query: &Query) -> Result<(), BadRequest> {
+    query.check_flags(&["subs"])
+}
 
 /// `/gatewayz`.
 #[derive(Debug, Serialize)]

@@ -32,7 +32,7 @@ pub(crate) struct Options {
     pub(crate) state: State,
     user: String,
     pub(crate) acc: String,
-    /// Those with a subscription that such a message, or this subscription, would meet. Needs `acc`.
+    /// Those with a subscription that may get what this subject, or pattern, gets. Needs `acc`.
     pub(crate) filter_subject: String,
 }
 
@@ -131,11 +131,20 @@ impl Options {
         })
     }
 
-    /// Whether the order can be had.
+    /// Whether it can be answered.
     ///
     /// # Errors
-    /// It does not exist, or not for these connections.
-    pub(crate) fn order(&self) -> Result<Order, BadRequest> {
+    /// The order does not exist, or not for these connections; or subjects are asked for without an
+    /// account.
+    pub(crate) fn check(&self) -> Result<(), BadRequest> {
+        self.order()?;
+        if self.subject_filter().is_some() && self.acc.is_empty() {
+            return Err(BadRequest::FilterNeedsAccount);
+        }
+        Ok(())
+    }
+
+    fn order(&self) -> Result<Order, BadRequest> {
         let order =
             Order::parse(&self.sort).ok_or_else(|| BadRequest::Sort(shorten(&self.sort)))?;
         match order.needs_closed() {
@@ -144,9 +153,9 @@ impl Options {
         }
     }
 
-    /// The subject filter, when there is one that counts.
+    /// The subject filter, when there is one that leaves anything out.
     pub(crate) fn subject_filter(&self) -> Option<&[u8]> {
-        let counts = !self.filter_subject.is_empty() && !self.acc.is_empty();
+        let counts = !matches!(self.filter_subject.as_str(), "" | ">");
         counts.then_some(self.filter_subject.as_bytes())
     }
 

@@ -1,5 +1,7 @@
 //! The parameters of a monitoring request.
 
+use std::num::ParseIntError;
+
 use percent_encoding::percent_decode_str;
 
 /// Parameters that are looked at; what follows is ignored.
@@ -12,8 +14,10 @@ pub(crate) struct Query(Vec<(String, String)>);
 /// Why a monitoring request cannot be answered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BadRequest {
-    /// A parameter that is no boolean.
-    #[error("Error decoding boolean for '{name}': \"{value}\" is neither true nor false")]
+    /// A parameter that is no boolean. Scripts know the text, down to the function of another language.
+    #[error(
+        "Error decoding boolean for '{name}': strconv.ParseBool: parsing {value:?}: invalid syntax"
+    )]
     Boolean {
         /// The parameter.
         name: &'static str,
@@ -21,16 +25,28 @@ pub(crate) enum BadRequest {
         value: String,
     },
     /// A parameter that is no number.
-    #[error("Error decoding number for '{name}': \"{value}\" is none")]
+    #[error("Error decoding {kind} for '{name}': strconv.{parser}: parsing {value:?}: {why}")]
     Number {
         /// The parameter.
         name: &'static str,
+        /// What it should be.
+        kind: &'static str,
+        /// Who could not read it.
+        parser: &'static str,
         /// What it said.
         value: String,
+        /// Why that is none.
+        why: &'static str,
     },
     /// A state of connections that does not exist.
-    #[error("Error decoding state for {0}: one of open, closed, any")]
+    #[error("Error decoding state for {0}")]
     State(String),
+    /// A filter by subjects that would go across accounts.
+    #[error("filter by subject only valid with account filtering")]
+    FilterNeedsAccount,
+    /// Something only the leader of JetStream's servers could answer.
+    #[error("filtered response: not leader")]
+    NotLeader,
     /// An order that does not exist.
     #[error("invalid sorting option: {0}")]
     Sort(String),
@@ -48,15 +64,29 @@ pub(crate) enum BadRequest {
     Callback,
 }
 
+/// A number that may be asked for.
+pub(crate) trait Number: std::str::FromStr<Err = ParseIntError> + Default {
+    /// What it is called, and what is said to have tried to read it.
+    const NAMES: (&'static str, &'static str);
+}
+
+impl Number for i64 {
+    const NAMES: (&'static str, &'static str) = ("int", "Atoi");
+}
+
+impl Number for u64 {
+    const NAMES: (&'static str, &'static str) = ("uint64", "ParseUint");
+}
+
 impl Query {
-    /// Takes a query string apart. Never fails: what makes no sense is a parameter nobody asks for.
+    /// Takes a query string apart. Never fails: what makes no sense is as if it were not there.
     pub(crate) fn parse(text: &str) -> Self {
         let pairs = text.split('&').filter(|pair| !pair.is_empty()).take(MOST);
         Query(
             pairs
-                .map(|pair| {
+                .filter_map(|pair| {
                     let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-                    (decode(name), decode(value))
+                    Some((decode(name)?, decode(value)?))
                 })
                 .collect(),
         )
@@ -89,23 +119,48 @@ impl Query {
     ///
     /// # Errors
     /// It is none.
-    pub(crate) fn number<N: std::str::FromStr + Default>(
-        &self,
-        name: &'static str,
-    ) -> Result<N, BadRequest> {
-        match self.text(name) {
-            "" => Ok(N::default()),
-            value => value.parse().map_err(|_| BadRequest::Number {
-                name,
-                value: shorten(value),
-            }),
+    pub(crate) fn number<N: Number>(&self, name: &'static str) -> Result<N, BadRequest> {
+        let value = self.text(name);
+        if value.is_empty() {
+            return Ok(N::default());
         }
+        let (kind, parser) = N::NAMES;
+        value.parse().map_err(|error: ParseIntError| {
+            use std::num::IntErrorKind::{NegOverflow, PosOverflow};
+            BadRequest::Number {
+                name,
+                kind,
+                parser,
+                value: shorten(value),
+                why: match error.kind() {
+                    PosOverflow | NegOverflow => "value out of range",
+                    _ => "invalid syntax",
+                },
+            }
+        })
+    }
+
+    /// Whether all of these are booleans, as far as they are there.
+    ///
+    /// # Errors
+    /// One of them is none.
+    pub(crate) fn check_flags(&self, names: &[&'static str]) -> Result<(), BadRequest> {
+        names.iter().try_for_each(|name| self.flag(name).map(drop))
     }
 }
 
-fn decode(text: &str) -> String {
+/// What a part of a query says; `None` when it is not written as one.
+fn decode(text: &str) -> Option<String> {
+    let escapes = text.split('%').skip(1);
+    let is_escape = |rest: &str| {
+        let digits = rest.as_bytes().get(..2);
+        digits.is_some_and(|two| two.iter().all(u8::is_ascii_hexdigit))
+    };
+    if text.contains(';') || !escapes.clone().all(is_escape) {
+        return None;
+    }
     let spaced = text.replace('+', " ");
-    percent_decode_str(&spaced).decode_utf8_lossy().into_owned()
+    Some(percent_decode_str(&spaced).decode_utf8_lossy().into_owned())
 }
 
 /// What somebody sent, short enough to be sent back.
@@ -128,6 +183,8 @@ mod tests {
         assert_eq!(query.text("c"), "");
         assert_eq!(query.text("nobody"), "");
         assert_eq!(query.text("filter_subject"), ">");
+        let odd = Query::parse("a=%zz&b=1;c=2&d=%2&e=1");
+        assert_eq!(odd.0, [("e".to_owned(), "1".to_owned())]);
     }
 
     #[test]
@@ -135,16 +192,26 @@ mod tests {
         let query = Query::parse("auth=yes&subs=True&limit=abc&offset=-3&cid=-1");
         assert_eq!(
             query.flag("auth").unwrap_err().to_string(),
-            "Error decoding boolean for 'auth': \"yes\" is neither true nor false"
+            "Error decoding boolean for 'auth': strconv.ParseBool: parsing \"yes\": invalid syntax"
         );
         assert!(query.flag("subs").unwrap());
         assert!(!query.flag("absent").unwrap());
         assert_eq!(
             query.number::<i64>("limit").unwrap_err().to_string(),
-            "Error decoding number for 'limit': \"abc\" is none"
+            "Error decoding int for 'limit': strconv.Atoi: parsing \"abc\": invalid syntax"
         );
         assert_eq!(query.number::<i64>("offset").unwrap(), -3);
-        assert!(query.number::<u64>("cid").is_err());
+        assert_eq!(
+            query.number::<u64>("cid").unwrap_err().to_string(),
+            "Error decoding uint64 for 'cid': strconv.ParseUint: parsing \"-1\": invalid syntax"
+        );
+        let big = Query::parse("limit=99999999999999999999");
+        assert!(
+            big.number::<i64>("limit")
+                .unwrap_err()
+                .to_string()
+                .ends_with("value out of range")
+        );
         assert_eq!(query.number::<u64>("absent").unwrap(), 0);
     }
 

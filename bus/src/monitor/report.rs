@@ -173,7 +173,7 @@ impl<'a> Report<'a> {
     /// # Errors
     /// The order cannot be had.
     pub(crate) fn connz(&self, options: &connz::Options) -> Result<Connz, BadRequest> {
-        options.order()?;
+        options.check()?;
         let in_account = |name: Option<&str>| options.acc.is_empty() || name == Some(&options.acc);
         let mut total = 0;
         let mut samples = Vec::new();
@@ -197,7 +197,7 @@ impl<'a> Report<'a> {
             closed.retain(|sample| {
                 let had = |filter: &[u8]| {
                     let mut subs = sample.kept.iter();
-                    subs.any(|sub| subject::covers(sub.subject.as_bytes(), filter))
+                    subs.any(|sub| subject::overlaps(sub.subject.as_bytes(), filter))
                 };
                 options.subject_filter().is_none_or(had)
             });
@@ -470,11 +470,11 @@ impl<'a> Report<'a> {
     }
 }
 
-/// Whether a client has a subscription that gets whatever `filter` gets.
+/// Whether a client has a subscription that may get something that `filter` gets.
 fn hears(client: &Client, filter: &[u8]) -> bool {
     let subs = client.subscriptions();
     subs.iter()
-        .any(|sub| subject::covers(sub.subject(), filter))
+        .any(|sub| subject::overlaps(sub.subject(), filter))
 }
 
 /// The first subscriptions of a client, in the order of their sids.

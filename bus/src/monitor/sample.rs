@@ -150,6 +150,8 @@ impl Sample {
             .collect();
         if end.is_refusal() {
             sample.who.account = None;
+            // Not the user that those are who say nothing.
+            sample.who.user = client.about().claims.clone();
         }
         sample
     }

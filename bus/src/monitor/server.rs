@@ -12,6 +12,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -21,11 +22,12 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::absent;
 use super::accountz;
 use super::accstatz;
 use super::connz;
 use super::endpoint::Endpoint;
-use super::healthz::Healthz;
+use super::healthz::{self, Healthz};
 use super::jsonp::Callback;
 use super::query::{BadRequest, Query};
 use super::report::Report;
@@ -176,7 +178,8 @@ async fn respond(
     request: Request<Incoming>,
 ) -> Response<Full<Bytes>> {
     let uri = request.uri();
-    let Some(endpoint) = Endpoint::parse(uri.path(), &hub.monitor.facts.base_path) else {
+    let path = percent_decode_str(uri.path()).decode_utf8_lossy();
+    let Some(endpoint) = Endpoint::parse(&path, &hub.monitor.facts.base_path) else {
         return response(Body::text(StatusCode::NOT_FOUND, "404 page not found\n"));
     };
     hub.monitor.count(endpoint);
@@ -232,12 +235,13 @@ fn body(hub: &Hub, endpoint: Endpoint, query: &Query) -> Result<Body, Failure> {
             bytes: metrics::page(hub).into_bytes(),
         }),
         Endpoint::Healthz => {
-            let health = hub.monitor.health();
+            let options = healthz::Options::parse(query)?;
+            let answer = Healthz::new(hub.monitor.health(), &options);
             Ok(Body {
-                status: StatusCode::from_u16(health.code())
+                status: StatusCode::from_u16(answer.code())
                     .unwrap_or(StatusCode::SERVICE_UNAVAILABLE),
                 kind: JSON,
-                bytes: serde_json::to_vec(&Healthz::of(health))?,
+                bytes: serde_json::to_vec(&answer)?,
             })
         }
         Endpoint::Varz => Body::json(&report.varz()),
@@ -246,9 +250,18 @@ fn body(hub: &Hub, endpoint: Endpoint, query: &Query) -> Result<Body, Failure> {
         Endpoint::Routez => Body::json(&report.routez(routez::Options::parse(query)?)),
         Endpoint::Accountz => Body::json(&report.accountz(&accountz::Options::parse(query))?),
         Endpoint::Accstatz => Body::json(&report.accstatz(&accstatz::Options::parse(query)?)),
-        Endpoint::Gatewayz => Body::json(&report.gatewayz()),
-        Endpoint::Leafz => Body::json(&report.leafz()),
-        Endpoint::Jsz => Body::json(&report.jsz()),
+        Endpoint::Gatewayz => {
+            absent::check_gatewayz(query)?;
+            Body::json(&report.gatewayz())
+        }
+        Endpoint::Leafz => {
+            absent::check_leafz(query)?;
+            Body::json(&report.leafz())
+        }
+        Endpoint::Jsz => {
+            absent::Options::parse(query)?;
+            Body::json(&report.jsz())
+        }
     }
 }
 

@@ -161,6 +161,14 @@ impl End {
         )
     }
 
+    /// Whether its credentials were wrong, or it showed none.
+    pub(crate) fn is_wrong_login(&self) -> bool {
+        matches!(
+            self,
+            End::Refused | End::Violation(Violation::NotAuthenticated)
+        )
+    }
+
     /// How a codec says it.
     pub(crate) fn farewell(&self) -> Farewell {
         let text = self.text().unwrap_or_default();

@@ -182,7 +182,19 @@ async fn mistakes_are_answered_with_what_is_wrong() {
             "sort by stop only valid on closed connections",
         ),
         ("/connz?auth=yes", "Error decoding boolean for 'auth'"),
-        ("/connz?limit=abc", "Error decoding number for 'limit'"),
+        (
+            "/connz?limit=abc",
+            "Error decoding int for 'limit': strconv.Atoi: parsing \"abc\": invalid syntax",
+        ),
+        (
+            "/connz?filter_subject=x",
+            "filter by subject only valid with account filtering",
+        ),
+        ("/healthz?details=x", "Error decoding boolean for 'details'"),
+        ("/leafz?subs=x", "Error decoding boolean for 'subs'"),
+        ("/gatewayz?accs=x", "Error decoding boolean for 'accs'"),
+        ("/jsz?limit=x", "Error decoding int for 'limit'"),
+        ("/jsz?leader-only=1", "filtered response: not leader"),
         ("/connz?state=gone", "Error decoding state for gone"),
         (
             "/subsz?test=a..b",
