@@ -71,8 +71,6 @@ pub(crate) struct Session {
     next_ping: Instant,
     pinged: bool,
     auth_until: Option<Instant>,
-    /// Whether there was news before the client had said that it understands them.
-    uninformed: bool,
     /// INFO has been sent.
     greeted: bool,
 }
@@ -156,7 +154,6 @@ impl Session {
             next_ping,
             pinged: false,
             auth_until,
-            uninformed: false,
             greeted: false,
         };
         session.apply_limits();
@@ -220,9 +217,17 @@ impl Session {
                     }
                 }
                 Event::Signal(signals) => {
-                    // First: who is sent away is told before where to go.
+                    // First: what is told is what counts from now on.
+                    if signals & signal::SETTINGS != 0
+                        && let Err(end) = self.apply_settings()
+                    {
+                        return end;
+                    }
+                    // Who is sent away is told before where to go.
                     if signals & signal::INFO != 0 {
-                        self.inform();
+                        let mut desk = self.desk.lock();
+                        self.talk.inform(&mut desk);
+                        desk.flush();
                     }
                     if signals & signal::END != 0 {
                         return self.client.take_end().unwrap_or(End::Shutdown);
@@ -230,11 +235,6 @@ impl Session {
                     if signals & signal::BLOCKED != 0 {
                         self.blocked = true;
                         self.arm_timer();
-                    }
-                    if signals & signal::SETTINGS != 0
-                        && let Err(end) = self.apply_settings()
-                    {
-                        return end;
                     }
                     if signals & signal::FLUSH != 0 {
                         self.client.flush(&mut self.desk.lock().pool);
@@ -419,19 +419,8 @@ impl Session {
         if options.verbose {
             self.send(frame::OK);
         }
-        if self.uninformed {
-            self.inform();
-        }
+        self.talk.known = true;
         Ok(())
-    }
-
-    /// Sends INFO again, if the client is known and can hear it.
-    fn inform(&mut self) {
-        let ready = self.auth_until.is_none() && self.talk.options.protocol >= 1;
-        self.uninformed = !ready;
-        if ready {
-            self.send(&self.hub.info(&self.client, None).frame());
-        }
     }
 
     /// The timer has rung: somebody is late, or a ping is due.

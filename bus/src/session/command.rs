@@ -48,6 +48,14 @@ pub(super) struct Talk {
     pub(super) hub: Arc<Hub>,
     pub(super) options: ConnectOptions,
     pub(super) identity: Option<Arc<Identity>>,
+    /// Whether it has said who it is.
+    pub(super) known: bool,
+    /// Whether a ping of it has been answered since.
+    settled: bool,
+    /// Whether there was news before.
+    uninformed: bool,
+    /// Largest message it may send.
+    pub(super) max_payload: usize,
     /// Whether it said nothing of who it is.
     pub(super) anonymous: bool,
     /// What it publishes is renamed by these.
@@ -92,9 +100,13 @@ impl Talk {
             hub,
             account: client.account(),
             client,
+            max_payload: settings.limits.max_payload,
             settings,
             options: ConnectOptions::default(),
             identity: None,
+            known: false,
+            settled: false,
+            uninformed: false,
             anonymous: true,
             mappings: None,
             sampling: None,
@@ -227,6 +239,9 @@ impl Talk {
             Op::Unsubscribe { sid, max } => self.unsubscribe(desk, sid, max),
             Op::Ping => {
                 desk.send(&self.client, frame::PONG);
+                if !self.settled {
+                    self.settle_in(desk);
+                }
                 ON
             }
             Op::Pong => {
@@ -239,6 +254,28 @@ impl Talk {
             Op::Connect(json) => ControlFlow::Break(Break::Connect(json.into())),
             Op::Ignored => ON,
             Op::Error => ControlFlow::Break(Break::End(End::ClientError)),
+        }
+    }
+
+    /// Sends INFO again to a client that understands it; not before its first ping is answered, as client
+    /// libraries wait for nothing but that while they connect.
+    pub(super) fn inform(&mut self, desk: &mut Desk) {
+        self.uninformed = !self.settled;
+        if self.settled && self.options.protocol >= 1 {
+            let mut info = self.hub.info(&self.client, None);
+            info.max_payload = self.max_payload;
+            desk.send(&self.client, &info.frame());
+        }
+    }
+
+    /// The first ping is answered: what it could not be told before, it is told now.
+    #[cold]
+    fn settle_in(&mut self, desk: &mut Desk) {
+        self.settled = self.known;
+        // The first INFO is the same for all, whatever they may send.
+        let narrower = self.max_payload != self.settings.limits.max_payload;
+        if self.settled && (self.uninformed || narrower) {
+            self.inform(desk);
         }
     }
 

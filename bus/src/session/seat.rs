@@ -61,6 +61,7 @@ impl Session {
             .into_iter()
             .flatten()
             .fold(limits.max_payload, usize::min);
+        self.talk.max_payload = self.parser.rules.max_payload;
         self.talk.max_subscriptions = subs
             .into_iter()
             .flatten()

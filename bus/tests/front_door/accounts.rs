@@ -339,7 +339,13 @@ async fn an_account_has_limits() {
         broker.handle.stats().connections == 0
     })
     .await;
-    user(&broker, "d").await;
+    // A library that knows the limit does not run into it.
+    let hello = "CONNECT {\"verbose\":false,\"protocol\":1,\"user\":\"d\",\"pass\":\"p\"}\r\n";
+    let mut d = broker.greeted(hello).await;
+    assert_eq!(d.info["max_payload"], 1 << 20);
+    let line = d.line().await;
+    let info: Value = serde_json::from_str(line.strip_prefix("INFO ").unwrap()).unwrap();
+    assert_eq!(info["max_payload"], 5);
 }
 
 #[tokio::test]
