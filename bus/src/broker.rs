@@ -11,12 +11,13 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::AccessError;
-use crate::cluster::{Node, RouteTls};
+use crate::cluster::{Doors, Node, RouteTls};
 use crate::config::{Cluster, Config};
 use crate::events;
 use crate::hub::{Hub, Stats};
 use crate::monitor::{self, Scheme};
 use crate::settings::Settings;
+use crate::whereabouts::BadAdvertised;
 use crate::wire::{TlsConfigError, WebsocketConfigError};
 use crate::worker::{self, Door, Worker};
 pub use reload::ReloadError;
@@ -74,6 +75,9 @@ pub enum BuildError {
     /// Users, accounts or operators make no sense.
     #[error(transparent)]
     Access(#[from] AccessError),
+    /// What clients are to be told makes no sense.
+    #[error(transparent)]
+    Advertised(#[from] BadAdvertised),
     /// An address cannot be listened on.
     #[error("cannot listen on {address}")]
     Listen {
@@ -144,6 +148,9 @@ pub async fn build(config: Config, listeners: impl Into<Listeners>) -> Result<Br
     let at = |listener: &Option<TcpListener>| listener.as_ref()?.local_addr().ok();
     let state = monitor::State::new(&config, at(&monitor), at(&monitor_https));
     let hub = Arc::new(Hub::new(config.server_name, address, settings, state));
+    if let Some(address) = at(&websocket) {
+        let _ = hub.websocket_address.set(address);
+    }
     // Before anything is listened to, as the peers are to be told.
     let routes = match &config.cluster {
         Some(cluster) => join_cluster(&hub, cluster, listeners.cluster)?,
@@ -161,12 +168,6 @@ pub async fn build(config: Config, listeners: impl Into<Listeners>) -> Result<Br
     for index in 0..count.max(1) {
         let worker = Worker::start(index, Arc::clone(&hub)).await;
         workers.push(worker.map_err(|source| BuildError::Worker { index, source })?);
-    }
-    if let Some(address) = websocket
-        .as_ref()
-        .and_then(|listener| listener.local_addr().ok())
-    {
-        let _ = hub.websocket_address.set(address);
     }
     Ok(Broker {
         hub,
@@ -193,8 +194,12 @@ fn join_cluster(
     let address = listener.as_ref().map(TcpListener::local_addr).transpose();
     let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
     let address = address.map_err(BuildError::Socket)?.unwrap_or(nowhere);
-    let node = Node::new(cluster, &hub.id, &hub.name, address, hub.address)
-        .map_err(BuildError::ClusterTls)?;
+    let doors = Doors {
+        routes: address,
+        clients: hub.address,
+        websockets: hub.websocket_address.get().copied(),
+    };
+    let node = Node::new(cluster, &hub.id, &hub.name, doors).map_err(BuildError::ClusterTls)?;
     hub.join_cluster(Arc::new(node));
     Ok(listener)
 }

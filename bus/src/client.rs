@@ -205,6 +205,12 @@ impl Client {
         self.handshake.get().map(|handshake| &**handshake)
     }
 
+    /// Whether it has come by websocket.
+    pub(crate) fn is_on_websocket(&self) -> bool {
+        self.handshake()
+            .is_some_and(|handshake| handshake.websocket.is_some())
+    }
+
     /// Once, when they are over.
     pub(crate) fn set_handshake(&self, handshake: Handshake) {
         let _ = self.handshake.set(Box::new(handshake));

@@ -21,5 +21,5 @@ mod talk;
 mod urls;
 
 pub(crate) use end::RouteEnd;
-pub(crate) use node::{Node, Tls as RouteTls};
+pub(crate) use node::{Doors, Node, Tls as RouteTls};
 pub(crate) use session::RouteSession;

@@ -24,6 +24,7 @@ use crate::session::End;
 use crate::settings::Settings;
 use crate::sublist::SublistStats;
 use crate::tap::Taps;
+use crate::whereabouts::Whereabouts;
 
 /// Connections whose TLS handshake or upgrade is under way. Each may hold some 50 KiB; what comes beyond
 /// is hung up on.
@@ -57,9 +58,10 @@ pub(crate) struct Hub {
     past_routes: Mutex<Traffic>,
     slow_pending: AtomicU64,
     slow_deadline: AtomicU64,
-    /// What the other servers of the cluster say of where they serve clients.
-    peer_urls: RwLock<Vec<String>>,
-    peer_websocket_urls: RwLock<Vec<String>>,
+    /// Where clients can go.
+    whereabouts: Whereabouts,
+    /// The same for those on websockets.
+    websocket_whereabouts: Whereabouts,
     /// Cancelled when this server begins to leave.
     pub(crate) lame_duck: CancellationToken,
     stale: AtomicU64,
@@ -136,8 +138,8 @@ impl Hub {
             past_routes: Mutex::default(),
             slow_pending: AtomicU64::new(0),
             slow_deadline: AtomicU64::new(0),
-            peer_urls: RwLock::default(),
-            peer_websocket_urls: RwLock::default(),
+            whereabouts: Whereabouts::default(),
+            websocket_whereabouts: Whereabouts::default(),
             lame_duck: CancellationToken::new(),
             stale: AtomicU64::new(0),
             reload: RwLock::new(None),
@@ -164,25 +166,44 @@ impl Hub {
         }
     }
 
-    /// Sets where clients find the other servers, and tells those who are here if that is news.
+    /// Sets where clients find the other servers, and tells those who are here if that is news to them.
     pub(crate) fn set_peer_urls(&self, clients: Vec<String>, websockets: Vec<String>) {
-        let news = {
-            let mut known = self.peer_urls.write();
-            let old = std::mem::replace(&mut *known, clients);
-            let mut known_websockets = self.peer_websocket_urls.write();
-            let old_websockets = std::mem::replace(&mut *known_websockets, websockets);
-            old != *known || old_websockets != *known_websockets
-        };
-        if news {
-            self.announce();
-        }
+        let news = self.whereabouts.learn(clients);
+        let websocket_news = self.websocket_whereabouts.learn(websockets);
+        self.announce_if(|client| match client.is_on_websocket() {
+            true => websocket_news,
+            false => news,
+        });
     }
 
     /// Sends INFO again to all clients that understand it.
     pub(crate) fn announce(&self) {
+        self.announce_if(|_| true);
+    }
+
+    fn announce_if(&self, concerned: impl Fn(&Client) -> bool) {
         for client in self.clients() {
-            client.raise(signal::INFO);
+            if concerned(&client) {
+                client.raise(signal::INFO);
+            }
         }
+    }
+
+    /// Where clients can go: here, unless this server leaves, and to its peers.
+    pub(crate) fn connect_urls(&self) -> Vec<String> {
+        self.urls(&self.whereabouts, Node::client_urls)
+    }
+
+    /// The same for those on websockets.
+    pub(crate) fn websocket_urls(&self) -> Vec<String> {
+        self.urls(&self.websocket_whereabouts, Node::websocket_urls)
+    }
+
+    fn urls(&self, known: &Whereabouts, own: fn(&Node, &Settings) -> Vec<String>) -> Vec<String> {
+        known.all(|| match self.cluster() {
+            Some(node) if !self.lame_duck.is_cancelled() => own(node, &self.settings()),
+            _ => Vec::new(),
+        })
     }
 
     /// This server's part in the cluster, if there is one.
@@ -226,27 +247,18 @@ impl Hub {
             None => security.tls.as_ref(),
         };
         let mixed = websocket.is_none() && security.allow_non_tls;
+        let (host, port) = match (websocket, &settings.advertised) {
+            (None, Some(told)) => (told.host.clone(), told.port(self.address.port())),
+            (None, None) => (self.address.ip().to_string(), self.address.port()),
+            (Some(_), _) => {
+                let address = self.websocket_address.get().unwrap_or(&self.address);
+                (address.ip().to_string(), address.port())
+            }
+        };
         // Who came by websocket is told of those.
-        let (own, peers, address) = match websocket {
-            Some(door) => (
-                door.advertise.as_slice(),
-                &self.peer_websocket_urls,
-                self.websocket_address.get().unwrap_or(&self.address),
-            ),
-            None => (&settings.connect_urls[..], &self.peer_urls, &self.address),
-        };
-        // Nobody should come back here while this server leaves.
-        let peers = peers.read().clone();
-        let own = match (own, self.cluster()) {
-            _ if ldm => &[],
-            // Alone, it need not be told where it is.
-            ([], Some(node)) if websocket.is_none() && !peers.is_empty() => node.client_urls(),
-            (told, _) => told,
-        };
-        let connect_urls = own.iter().cloned().chain(peers).collect();
-        let ws_connect_urls = match websocket {
-            Some(_) => Vec::new(),
-            None => self.peer_websocket_urls.read().clone(),
+        let connect_urls = match websocket {
+            Some(_) => self.websocket_urls(),
+            None => self.connect_urls(),
         };
         Info {
             server_id: self.id.clone(),
@@ -254,8 +266,8 @@ impl Hub {
             version: protocol::VERSION,
             proto: protocol::PROTO,
             go: concat!("cupola-bus ", env!("CARGO_PKG_VERSION")),
-            host: address.ip().to_string(),
-            port: address.port(),
+            host,
+            port,
             headers: true,
             auth_required: websocket
                 .and_then(|door| door.users.as_ref())
@@ -270,7 +282,6 @@ impl Hub {
             nonce,
             cluster: self.cluster().map(|node| node.name().to_string()),
             connect_urls,
-            ws_connect_urls,
             ldm,
         }
     }

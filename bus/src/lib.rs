@@ -54,6 +54,7 @@ pub mod sublist;
 mod subscription;
 mod tap;
 mod trace;
+mod whereabouts;
 mod wire;
 mod worker;
 
@@ -68,4 +69,5 @@ pub use mapping::BadMapping;
 pub use permissions::BadRule;
 pub use protocol::VERSION;
 pub use sublist::SublistStats;
+pub use whereabouts::BadAdvertised;
 pub use wire::{TlsConfigError, WebsocketConfigError};

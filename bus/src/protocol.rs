@@ -70,9 +70,6 @@ pub(crate) struct Info {
     /// Other addresses to reach the system by.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub connect_urls: Vec<String>,
-    /// The same for websockets.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub ws_connect_urls: Vec<String>,
     /// This server is about to leave: clients had better go elsewhere.
     #[serde(skip_serializing_if = "is_false")]
     pub ldm: bool,

@@ -8,6 +8,7 @@ use crate::access::AccessError;
 use crate::auth::Users;
 use crate::broker::BuildError;
 use crate::config::{Config, Limits};
+use crate::whereabouts::Advertised;
 use crate::wire::tls::{Acceptor, Listener};
 use crate::wire::websocket::Upgrader;
 
@@ -36,7 +37,7 @@ pub(crate) struct WebsocketDoor {
     pub(crate) users: Option<Users>,
     auth_timeout: Option<Duration>,
     /// Where clients are told to come.
-    pub(crate) advertise: Option<String>,
+    pub(crate) advertised: Option<Advertised>,
 }
 
 /// What a compressed websocket message may inflate to. Clients put several messages of the protocol into
@@ -104,7 +105,9 @@ impl WebsocketDoor {
             timeout: websocket.handshake_timeout,
             users: Users::of_websocket(config).map_err(AccessError::from)?,
             auth_timeout: websocket.auth_timeout,
-            advertise: websocket.advertise.clone(),
+            advertised: (websocket.advertise.as_deref())
+                .map(str::parse)
+                .transpose()?,
         }))
     }
 }

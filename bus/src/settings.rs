@@ -7,6 +7,7 @@ use crate::auth::Users;
 use crate::broker::BuildError;
 use crate::config::{Config, Limits};
 use crate::security::Security;
+use crate::whereabouts::Advertised;
 use crate::worker::Door;
 
 /// What connections act by.
@@ -18,8 +19,8 @@ pub(crate) struct Settings {
     pub(crate) users: Users,
     /// What secures the doors.
     pub(crate) security: Security,
-    /// Addresses clients are told of, besides the one they came by.
-    pub(crate) connect_urls: Vec<String>,
+    /// The address clients are to use.
+    pub(crate) advertised: Option<Advertised>,
 }
 
 // === impl Settings ===
@@ -36,7 +37,9 @@ impl Settings {
             limits: config.limits.clone(),
             security: Security::compile(config)?,
             users,
-            connect_urls: config.client_advertise.iter().cloned().collect(),
+            advertised: (config.client_advertise.as_deref())
+                .map(str::parse)
+                .transpose()?,
             config: config.clone(),
         };
         Ok((settings, access))

@@ -39,7 +39,7 @@ pub(super) fn apply(hub: &Hub, config: &Config) -> Result<(), ReloadError> {
     let route_tls = config.cluster.as_ref().map(RouteTls::compile);
     let route_tls = route_tls.transpose().map_err(BuildError::ClusterTls)?;
     report(&old.config, config);
-    let announce = old.connect_urls != settings.connect_urls
+    let announce = old.advertised != settings.advertised
         || old.limits.max_payload != settings.limits.max_payload;
     let most = settings.limits.max_connections;
     access.apply(&hub.accounts, hub.system_client());

@@ -27,6 +27,7 @@ use crate::config::{self, RouteUrl};
 use crate::hub::Hub;
 use crate::protocol::{self, frame};
 use crate::session::End;
+use crate::settings::Settings;
 use crate::wire::TlsConfigError;
 use crate::wire::tls::{Acceptor, Connector, Listener};
 
@@ -42,8 +43,13 @@ pub(crate) struct Node {
     server_name: String,
     /// Where it listens for routes.
     pub(crate) listen: SocketAddr,
-    /// Where it listens for clients, as others would say it.
+    /// Where it listens for clients …
+    clients: SocketAddr,
+    /// … as others would say it, …
     client_urls: Vec<String>,
+    /// … and for websockets, if it does.
+    websockets: Option<SocketAddr>,
+    websocket_urls: Vec<String>,
     name: RwLock<Name>,
     pub(crate) interest: Arc<Interest>,
     mesh: Mutex<Mesh>,
@@ -58,6 +64,14 @@ pub(crate) struct Node {
     /// Rung when a peer has gone, or the settings have changed.
     pub(crate) changed: Notify,
     leaving: AtomicBool,
+}
+
+/// Where a server listens.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Doors {
+    pub(crate) routes: SocketAddr,
+    pub(crate) clients: SocketAddr,
+    pub(crate) websockets: Option<SocketAddr>,
 }
 
 #[derive(Clone, Debug)]
@@ -94,8 +108,7 @@ impl Node {
         config: &config::Cluster,
         id: &str,
         server_name: &str,
-        listen: SocketAddr,
-        clients: SocketAddr,
+        doors: Doors,
     ) -> Result<Self, TlsConfigError> {
         let (errands, errands_out) = mpsc::channel(ERRANDS);
         let name = match &config.name {
@@ -111,8 +124,11 @@ impl Node {
         let id: Arc<str> = id.into();
         Ok(Node {
             server_name: server_name.to_owned(),
-            listen,
-            client_urls: urls::of_listener(clients),
+            listen: doors.routes,
+            clients: doors.clients,
+            client_urls: urls::of_listener(doors.clients),
+            websockets: doors.websockets,
+            websocket_urls: doors.websockets.map(urls::of_listener).unwrap_or_default(),
             name: RwLock::new(name),
             interest: Arc::new(Interest::new()),
             mesh: Mutex::new(Mesh::new(Arc::clone(&id))),
@@ -148,9 +164,24 @@ impl Node {
         self.name.read().dynamic
     }
 
-    /// Where clients reach this server, when nothing else is configured.
-    pub(crate) fn client_urls(&self) -> &[String] {
-        &self.client_urls
+    /// Where clients reach this server.
+    pub(crate) fn client_urls(&self, settings: &Settings) -> Vec<String> {
+        match &settings.advertised {
+            Some(told) => vec![told.url(self.clients.port())],
+            None => self.client_urls.clone(),
+        }
+    }
+
+    /// Where clients on websockets reach it.
+    pub(crate) fn websocket_urls(&self, settings: &Settings) -> Vec<String> {
+        let door = settings.security.websocket.as_ref();
+        match (
+            door.and_then(|door| door.advertised.as_ref()),
+            self.websockets,
+        ) {
+            (Some(told), Some(listening)) => vec![told.url(listening.port())],
+            _ => self.websocket_urls.clone(),
+        }
     }
 
     /// Connections to other servers, in no order.
@@ -223,10 +254,8 @@ impl Node {
             info.port = url.port;
         }
         if !config.is_some_and(|config| config.no_advertise) {
-            info.connect_urls = match &settings.connect_urls[..] {
-                [] => self.client_urls.clone(),
-                told => told.to_vec(),
-            };
+            info.connect_urls = self.client_urls(&settings);
+            info.ws_connect_urls = self.websocket_urls(&settings);
         }
         info
     }
@@ -400,6 +429,7 @@ impl Node {
             ldm: true,
             nonce: String::new(),
             connect_urls: Vec::new(),
+            ws_connect_urls: Vec::new(),
             ..self.info(hub, Gossip::Default)
         };
         let frame = info.frame();

@@ -121,7 +121,7 @@ impl<'a> Report<'a> {
             tls_required: info.tls_required,
             tls_verify: info.tls_verify,
             connect_urls: info.connect_urls,
-            ws_connect_urls: info.ws_connect_urls,
+            ws_connect_urls: hub.websocket_urls(),
             max_connections: limits.max_connections,
             max_subscriptions: limits.max_subscriptions,
             ping_interval: human::nanos(limits.ping_interval),

@@ -212,7 +212,50 @@ async fn clients_hear_where_the_others_are() {
     let gone = b.clients.to_string();
     b.stop().await;
     let info = news(&mut client).await;
-    assert!(!info["connect_urls"].to_string().contains(&gone), "{info}");
+    // Clients forget who is missing on a list, but not when there is no list.
+    let alone = serde_json::json!([a.clients.to_string()]);
+    assert_eq!(info["connect_urls"], alone, "without {gone}");
+    assert_eq!(Raw::dial(a.clients).await.info["connect_urls"], alone);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_told_news_before_the_first_ping_is_answered() {
+    let a = server("a", &[], serde_json::json!({})).await;
+    let mut client = Raw::dial(a.clients).await;
+    client
+        .send("CONNECT {\"verbose\":true,\"protocol\":1}\r\n")
+        .await;
+    client.expect("+OK\r\n").await;
+    let b = server("b", &[a.routes], serde_json::json!({})).await;
+    b.has_peers(1).await;
+    let all = serde_json::json!([a.clients.to_string(), b.clients.to_string()]);
+    eventually("the newcomers are told", || {
+        a.handle.varz()["connect_urls"] == all
+    })
+    .await;
+    client.send("SUB x 1\r\nPING\r\n").await;
+    client.expect("+OK\r\nPONG\r\n").await;
+    assert_eq!(news(&mut client).await["connect_urls"], all);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_tell_each_other_where_they_serve_websockets() {
+    let door = |advertise: &str| {
+        serde_json::json!({ "websocket": {
+            "listen": "127.0.0.1:0", "no_tls": true, "advertise": advertise,
+        }})
+    };
+    let a = server("a", &[], door("here.example:1")).await;
+    let b = server("b", &[a.routes], door("there.example:2")).await;
+    for (server, told) in [
+        (&a, ["here.example:1", "there.example:2"]),
+        (&b, ["there.example:2", "here.example:1"]),
+    ] {
+        eventually("websockets elsewhere are known", || {
+            server.handle.varz()["ws_connect_urls"] == serde_json::json!(told)
+        })
+        .await;
+    }
 }
 
 async fn news(client: &mut Raw) -> serde_json::Value {

@@ -27,7 +27,8 @@ pub(crate) struct Server {
     _stop: DropGuard,
 }
 
-/// Starts a server that dials `routes`; `cluster` is laid over what all have in common.
+/// Starts a server that dials `routes`; `cluster` is laid over what all have in common, but for a section
+/// `websocket`, which is for the server as a whole.
 pub(crate) async fn server(
     name: &str,
     routes: &[SocketAddr],
@@ -47,8 +48,10 @@ pub(crate) async fn server(
             all[key] = value.clone();
         }
     }
+    let websocket = all.as_object_mut().unwrap().remove("websocket");
     let config: Config = serde_json::from_value(serde_json::json!({
         "listen": "127.0.0.1:0", "workers": 2, "server_name": name, "cluster": all,
+        "websocket": websocket,
         // Its time would be anywhere in a test.
         "limits": { "first_ping": "1h" },
     }))
