@@ -1,5 +1,7 @@
 //! The door: `Config` in, [`build`], [`Broker::run`].
 
+mod gate;
+mod joining;
 mod lame_duck;
 mod reload;
 
@@ -8,7 +10,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::access::AccessError;
 use crate::cluster::{Doors, Node, RouteTls};
@@ -20,6 +22,7 @@ use crate::settings::Settings;
 use crate::whereabouts::BadAdvertised;
 use crate::wire::{TlsConfigError, WebsocketConfigError};
 use crate::worker::{self, Door, Worker};
+use gate::Gate;
 pub use reload::ReloadError;
 
 /// More workers than this are only started when asked for.
@@ -42,16 +45,22 @@ pub struct Listeners {
     pub cluster: Option<TcpListener>,
 }
 
-/// A broker that is ready to run: its sockets are open, clients queue up in them.
+/// A broker that is ready to run: its sockets are open, clients queue up in them. One that is to join a
+/// cluster has its addresses, but lets clients wait until [`Broker::open`] or [`Broker::run`].
 #[derive(Debug)]
 pub struct Broker {
     hub: Arc<Hub>,
     workers: Arc<Vec<Worker>>,
-    clients: TcpListener,
+    clients: Gate,
     monitor: Option<TcpListener>,
     monitor_https: Option<TcpListener>,
-    websocket: Option<TcpListener>,
+    websocket: Option<Gate>,
+    /// Where peers are let in; taken when they are.
     routes: Option<TcpListener>,
+    cluster_address: Option<SocketAddr>,
+    joined: bool,
+    /// Ends what runs on the workers already.
+    stop: DropGuard,
 }
 
 /// A look into a running broker.
@@ -105,6 +114,9 @@ pub enum BuildError {
 /// Why a running broker ended.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
+    /// Clients cannot be let in.
+    #[error(transparent)]
+    Open(#[from] BuildError),
     /// Monitoring cannot be served.
     #[error("cannot serve monitoring")]
     Monitor(#[source] io::Error),
@@ -129,9 +141,14 @@ impl From<TcpListener> for Listeners {
 pub async fn build(config: Config, listeners: impl Into<Listeners>) -> Result<Broker, BuildError> {
     let listeners = listeners.into();
     let (settings, access) = Settings::compile(&config)?;
+    let joins = (config.cluster.as_ref()).is_some_and(|cluster| !cluster.routes.is_empty());
+    let gate = |address| match joins {
+        true => Gate::closed(address).map_err(|source| BuildError::Listen { address, source }),
+        false => bind(address).map(Gate::Open),
+    };
     let clients = match listeners.clients {
-        Some(listener) => listener,
-        None => bind(config.listen)?,
+        Some(listener) => Gate::Open(listener),
+        None => gate(config.listen)?,
     };
     let monitor = match (listeners.monitor, config.monitor) {
         (Some(listener), _) => Some(listener),
@@ -139,8 +156,8 @@ pub async fn build(config: Config, listeners: impl Into<Listeners>) -> Result<Br
         (None, None) => None,
     };
     let websocket = match (listeners.websocket, &config.websocket) {
-        (Some(listener), Some(_)) => Some(listener),
-        (None, Some(websocket)) => Some(bind(websocket.listen)?),
+        (Some(listener), Some(_)) => Some(Gate::Open(listener)),
+        (None, Some(websocket)) => Some(gate(websocket.listen)?),
         (_, None) => None,
     };
     let monitor_https = config.monitor_https.map(bind).transpose()?;
@@ -148,7 +165,8 @@ pub async fn build(config: Config, listeners: impl Into<Listeners>) -> Result<Br
     let at = |listener: &Option<TcpListener>| listener.as_ref()?.local_addr().ok();
     let state = monitor::State::new(&config, at(&monitor), at(&monitor_https));
     let hub = Arc::new(Hub::new(config.server_name, address, settings, state));
-    if let Some(address) = at(&websocket) {
+    if let Some(websocket) = &websocket {
+        let address = websocket.local_addr().map_err(BuildError::Socket)?;
         let _ = hub.websocket_address.set(address);
     }
     // Before anything is listened to, as the peers are to be told.
@@ -157,7 +175,8 @@ pub async fn build(config: Config, listeners: impl Into<Listeners>) -> Result<Br
         None => None,
     };
     access.apply(&hub.accounts, hub.system_client());
-    if let Some(address) = at(&routes) {
+    let cluster_address = at(&routes);
+    if let Some(address) = cluster_address {
         let _ = hub.monitor.cluster_address.set(address);
     }
     hub.events.attach(&hub);
@@ -177,6 +196,9 @@ pub async fn build(config: Config, listeners: impl Into<Listeners>) -> Result<Br
         monitor_https,
         websocket,
         routes,
+        cluster_address,
+        joined: false,
+        stop: CancellationToken::new().drop_guard(),
     })
 }
 
@@ -254,9 +276,7 @@ impl Broker {
 
     /// Where other servers of the cluster connect, if they may.
     pub fn cluster_address(&self) -> Option<SocketAddr> {
-        self.routes
-            .as_ref()
-            .and_then(|listener| listener.local_addr().ok())
+        self.cluster_address
     }
 
     /// The server's id, as in INFO.
@@ -280,7 +300,8 @@ impl Broker {
     ///
     /// # Errors
     /// The broker cannot go on serving.
-    pub async fn run(self, shutdown: CancellationToken) -> Result<(), RunError> {
+    pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), RunError> {
+        self.open().await?;
         let Broker {
             hub,
             workers,
@@ -288,26 +309,18 @@ impl Broker {
             monitor,
             monitor_https,
             websocket,
-            routes,
+            stop,
+            ..
         } = self;
-        let stop = shutdown.child_token();
+        let stop = stop.disarm();
         // Closed before the rest when this server leaves in an orderly way.
         let doors = stop.child_token();
-        let accepting = worker::spawn_accept(clients, Door::Clients, &workers, &hub, doors.clone());
-        let websockets = websocket.and_then(|listener| {
-            worker::spawn_accept(listener, Door::Websocket, &workers, &hub, doors.clone())
-        });
-        if let Some(node) = hub.cluster() {
-            tracing::info!("Cluster name is {}", node.name());
-            if node.is_name_dynamic() {
-                tracing::warn!("Cluster name was dynamically generated, consider setting one");
-            }
-            tracing::info!("Listening for route connections on {}", node.listen);
-            worker::spawn_dialler(&workers, &hub, stop.clone());
-        }
-        if let Some(routes) = routes {
-            worker::spawn_accept(routes, Door::Routes, &workers, &hub, stop.clone());
-        }
+        let accept = |gate: Gate, door| {
+            let listener = gate.into_listener()?;
+            worker::spawn_accept(listener, door, &workers, &hub, doors.clone())
+        };
+        let accepting = accept(clients, Door::Clients);
+        let websockets = websocket.and_then(|gate| accept(gate, Door::Websocket));
         let result = {
             let monitoring = async {
                 tokio::try_join!(

@@ -92,10 +92,12 @@ fn located(options: &Options, error: BuildError) -> anyhow::Error {
 
 async fn serve(flags: Flags, options: Options, log: Log) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::new()?;
-    let broker = build(options.config.clone(), Listeners::default())
+    let mut broker = build(options.config.clone(), Listeners::default())
         .await
         .map_err(|error| located(&options, error))?;
-    introduce(&flags, &options, &broker)?;
+    introduce(&flags, &options, &broker);
+    broker.open().await?;
+    list_doors(&options, &broker)?;
     let files = Files::write(&options, &broker)?;
     tracing::info!("Server is ready");
     let handle = broker.handle();
@@ -137,7 +139,7 @@ async fn serve(flags: Flags, options: Options, log: Log) -> anyhow::Result<ExitC
 }
 
 /// The lines at the start; many a script looks for some of them.
-fn introduce(flags: &Flags, options: &Options, broker: &Broker) -> anyhow::Result<()> {
+fn introduce(flags: &Flags, options: &Options, broker: &Broker) {
     tracing::info!("Starting {}", ports::program());
     tracing::info!("  Version:  {VERSION}");
     tracing::info!("  Git:      [not set]");
@@ -161,6 +163,10 @@ fn introduce(flags: &Flags, options: &Options, broker: &Broker) -> anyhow::Resul
     if let Some(monitor) = broker.monitor_https_address() {
         tracing::info!("Starting https monitor on {monitor}");
     }
+}
+
+/// The lines that say where clients can come.
+fn list_doors(options: &Options, broker: &Broker) -> anyhow::Result<()> {
     tracing::info!(
         "Listening for client connections on {}",
         broker.client_address()?

@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Handle};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::cluster::RouteSession;
 use crate::cluster::dialler::{self, Dialled};
@@ -262,11 +263,20 @@ pub(crate) fn place(workers: &[Worker], hub: &Arc<Hub>, arrival: Arrival) {
     }
 }
 
-/// Dials the other servers of the cluster, from the first worker, until `stop`.
-pub(crate) fn spawn_dialler(workers: &Arc<Vec<Worker>>, hub: &Arc<Hub>, stop: CancellationToken) {
+/// Dials the other servers of the cluster, from the first worker, until `stop`. The first attempts are
+/// tracked by `joining`.
+pub(crate) fn spawn_dialler(
+    workers: &Arc<Vec<Worker>>,
+    hub: &Arc<Hub>,
+    joining: &TaskTracker,
+    stop: CancellationToken,
+) {
     let (own, hub) = (Arc::clone(workers), Arc::clone(hub));
     if let (Some(first), Some(node)) = (workers.first(), hub.cluster().cloned()) {
-        first.handle.spawn(dialler::run(node, hub, own, stop));
+        let joining = joining.token();
+        first
+            .handle
+            .spawn(dialler::run(node, hub, own, joining, stop));
     }
 }
 

@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::dial::{Attempts, Cause, Next, Outcome};
 use super::info::Gossip;
@@ -33,6 +34,8 @@ pub(crate) struct Errand {
     pub(crate) gossip: Gossip,
     /// Its id, when it was heard of.
     pub(crate) peer: Option<Box<str>>,
+    /// Held until the first attempt has come to something, when clients wait for that.
+    pub(crate) joining: Option<TaskTrackerToken>,
 }
 
 /// What goes along with a connection that this server has made.
@@ -42,13 +45,17 @@ pub(crate) struct Dialled {
     pub(crate) configured: bool,
     pub(crate) gossip: Gossip,
     pub(crate) outcome: oneshot::Sender<Outcome>,
+    /// Held until the peer has told what its clients listen to.
+    pub(crate) joining: Option<TaskTrackerToken>,
 }
 
-/// Dials all configured peers, and those that are heard of, until `stop`.
+/// Dials all configured peers, and those that are heard of, until `stop`. `joining` is held until each of
+/// the former has been reached, or cannot be.
 pub(crate) async fn run(
     node: Arc<Node>,
     hub: Arc<Hub>,
     workers: Arc<Vec<Worker>>,
+    joining: TaskTrackerToken,
     stop: CancellationToken,
 ) {
     let Some(mut errands) = node.take_errands() else {
@@ -57,6 +64,7 @@ pub(crate) async fn run(
     let mut tasks = JoinSet::new();
     let mut known: Vec<RouteUrl> = Vec::new();
     let mut told = false;
+    let mut joining = Some(joining);
     loop {
         let changed = node.changed.notified();
         let routes = configured(&hub);
@@ -66,6 +74,7 @@ pub(crate) async fn run(
                 cause: Cause::Configured,
                 gossip: Gossip::Default,
                 peer: None,
+                joining: joining.clone(),
             };
             let pursuit = pursue(
                 Arc::clone(&node),
@@ -76,6 +85,7 @@ pub(crate) async fn run(
             tasks.spawn(pursuit);
         }
         known = routes;
+        joining = None;
         tokio::select! {
             () = stop.cancelled() => break,
             () = hub.lame_duck.cancelled(), if !told => {
@@ -107,7 +117,7 @@ fn configured(hub: &Hub) -> Vec<RouteUrl> {
 }
 
 /// Dials one peer as often as is due.
-async fn pursue(node: Arc<Node>, hub: Arc<Hub>, workers: Arc<Vec<Worker>>, errand: Errand) {
+async fn pursue(node: Arc<Node>, hub: Arc<Hub>, workers: Arc<Vec<Worker>>, mut errand: Errand) {
     let backoff = hub
         .settings()
         .config
@@ -124,7 +134,7 @@ async fn pursue(node: Arc<Node>, hub: Arc<Hub>, workers: Arc<Vec<Worker>>, erran
         } else if errand.peer.as_ref().is_some_and(|peer| node.knows(peer)) {
             break;
         }
-        let outcome = attempt(&hub, &workers, &errand, &attempts).await;
+        let outcome = attempt(&hub, &workers, &mut errand, &attempts).await;
         let chance = rand::rng().random_range(0.0..1.0);
         match attempts.after(outcome, chance) {
             Next::Stop => break,
@@ -149,9 +159,10 @@ async fn pursue(node: Arc<Node>, hub: Arc<Hub>, workers: Arc<Vec<Worker>>, erran
 async fn attempt(
     hub: &Arc<Hub>,
     workers: &[Worker],
-    errand: &Errand,
+    errand: &mut Errand,
     attempts: &Attempts,
 ) -> Outcome {
+    let joining = errand.joining.take();
     let url = &errand.url;
     tracing::debug!("trying to connect to route on {url}");
     let connected = tokio::time::timeout(CONNECT, connect(url)).await;
@@ -176,6 +187,7 @@ async fn attempt(
         configured: errand.cause == Cause::Configured,
         gossip: errand.gossip,
         outcome,
+        joining,
     };
     let arrival = Arrival {
         socket,

@@ -509,6 +509,7 @@ impl Node {
             },
             gossip: info.gossip(),
             peer: Some(info.server_id.as_str().into()),
+            joining: None,
         };
         if let Err(error) = self.errands.try_send(errand) {
             self.errand_done(&error.into_inner());

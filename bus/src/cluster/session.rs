@@ -205,7 +205,13 @@ impl RouteSession {
         let outcome = self.dialled.take();
         let (greeting, outcome) = match outcome {
             Some(dialled) => {
-                let Dialled { url, outcome, .. } = *dialled;
+                let Dialled {
+                    url,
+                    outcome,
+                    joining,
+                    ..
+                } = *dialled;
+                self.talk.joining = joining;
                 (Some(url), Some(outcome))
             }
             None => (None, None),
@@ -219,6 +225,7 @@ impl RouteSession {
         let served = AssertUnwindSafe(self.serve(greeting)).catch_unwind().await;
         // Its subscriptions go before anything else: what cannot be delivered should go elsewhere.
         node.close(&hub, &route);
+        self.talk.joining = None;
         let end = served.unwrap_or(End::Defect);
         end::log(&end, self.client.id, self.client.peer);
         let was_used = self.talk.is_introduced();
@@ -277,6 +284,10 @@ impl RouteSession {
         } = &self.talk;
         let mut words = url.map(|url| node.greeting(hub, url)).unwrap_or_default();
         words.extend_from_slice(&node.info(hub, route.gossip).frame());
+        if route.dialled {
+            // Answered when the peer has taken all this in, and has told its own.
+            words.extend_from_slice(frame::PING);
+        }
         self.talk.words = Some(words);
         let mut desk = self.desk.lock();
         self.talk.greet(&mut desk);

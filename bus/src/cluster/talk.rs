@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
 use super::end::RouteEnd;
 use super::info::RouteInfo;
 use super::node::Node;
@@ -50,6 +52,8 @@ pub(super) struct Talk {
     /// The account of the last message.
     last: Option<Arc<Account>>,
     key: Vec<u8>,
+    /// Held until the peer has told what its clients listen to, when ours wait for that.
+    pub(super) joining: Option<TaskTrackerToken>,
     pub(super) pings_out: u32,
     pub(super) pinged_at: Option<Instant>,
     in_messages: u64,
@@ -73,6 +77,7 @@ impl Talk {
             accounts: HashMap::new(),
             last: None,
             key: Vec::new(),
+            joining: None,
             pings_out: 0,
             pinged_at: None,
             in_messages: 0,
@@ -99,6 +104,8 @@ impl Talk {
         };
         if let Some(words) = self.words.take_if(|_| ready) {
             desk.send(client, &words);
+            // With a ping, if this server has dialled.
+            self.pinged_at = self.route.dialled.then(Instant::now);
         }
     }
 
@@ -126,6 +133,7 @@ impl Talk {
             }
             Op::Pong => {
                 self.pings_out = 0;
+                self.joining = None;
                 if let Some(at) = self.pinged_at.take() {
                     self.route.set_rtt(at.elapsed());
                 }

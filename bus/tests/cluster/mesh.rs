@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use tokio::io::AsyncBufReadExt as _;
+
 use crate::support::{Raw, connected, eventually, server, three};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -256,6 +258,56 @@ async fn servers_tell_each_other_where_they_serve_websockets() {
         })
         .await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_are_let_in_when_the_peers_have_told_what_theirs_listen_to() {
+    use tokio::io::AsyncWriteExt as _;
+    let peer = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let routes = [peer.local_addr().unwrap()];
+    let started = std::time::Instant::now();
+    let peer = async {
+        let (socket, _) = peer.accept().await.unwrap();
+        let mut socket = tokio::io::BufReader::new(socket);
+        let mut line = String::new();
+        while line != "PING\r\n" {
+            line.clear();
+            socket.read_line(&mut line).await.unwrap();
+        }
+        let answered = started.elapsed();
+        let info = serde_json::json!({
+            "server_id": "PEER", "server_name": "peer", "proto": 1, "host": "127.0.0.1", "port": 1,
+            "headers": true, "cluster": "test", "connect_urls": ["127.0.0.1:2"],
+        });
+        let words = format!("INFO {info}\r\nRS+ $G early\r\nPONG\r\n");
+        socket.write_all(words.as_bytes()).await.unwrap();
+        (answered, socket)
+    };
+    let server = async {
+        let server = server("a", &routes, serde_json::json!({})).await;
+        (started.elapsed(), server)
+    };
+    let ((answered, mut peer), (opened, a)) = tokio::join!(peer, server);
+    // Unless the peer was so slow that it was not waited for.
+    if opened < std::time::Duration::from_millis(250) {
+        assert!(answered < opened, "{answered:?} {opened:?}");
+        let mut client = a.client().await;
+        assert!(client.info["connect_urls"].to_string().contains(":2"));
+        client.send("PUB early 2\r\nhi\r\n").await;
+        let mut line = String::new();
+        while !line.starts_with("RMSG $G early 2") {
+            line.clear();
+            peer.read_line(&mut line).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_never_answers_keeps_nobody_out() {
+    let mute = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let a = server("a", &[mute.local_addr().unwrap()], serde_json::json!({})).await;
+    a.client().await;
+    assert_eq!(a.handle.peers(), 0);
 }
 
 async fn news(client: &mut Raw) -> serde_json::Value {
