@@ -1,8 +1,9 @@
 //! Delivery over routes: one copy to each server that wants a message, and what comes from one.
 //!
 //! A message travels one hop: what comes from a route goes to local subscribers only. For each queue group
-//! one member gets it, here if there is one that takes it, else at one other server, chosen by how many
-//! members it has. That server is told the names of the groups it is to serve.
+//! one member gets it, drawn from all there are in the cluster; when that is one at another server, that
+//! server is told the name of the group, and draws again among its own. Should the last of them just have
+//! left, it hands the message on to a server that still has some, as nats-server does.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -66,34 +67,42 @@ impl Courier<'_> {
             targets.place(sub);
         }
         for group in groups {
-            if self.deliver_to_one(group, dice) {
-                count += 1;
-            } else if let Some(there) = remote.groups.iter().find(|there| there.name == group.name)
-            {
-                self.ask_one(there, targets, dice);
-            }
+            count += match find(&remote.groups, &group.name) {
+                Some(there) => usize::from(self.draw(group, there, targets, dice)),
+                None => usize::from(self.deliver_to_one(group, dice)),
+            };
         }
         for there in &remote.groups {
-            if !groups.iter().any(|group| group.name == there.name) {
+            if find(groups, &there.name).is_none() {
                 self.ask_one(there, targets, dice);
             }
         }
-        for at in 0..targets.list.len() {
-            count += usize::from(self.forward(targets, at));
-        }
-        targets.list.clear();
-        targets.queues.clear();
-        count
+        count + self.forward_all(targets)
     }
 
-    /// Picks the server that serves a queue group.
-    fn ask_one(&self, group: &Group<Subscription>, targets: &mut Targets, dice: &mut Dice) {
-        let weight = |sub: &Subscription| {
-            sub.remote().map_or(1, |remote| {
-                remote.weight.load(Ordering::Relaxed).max(1) as usize
-            })
-        };
-        let total = group.members.iter().map(|sub| weight(sub)).sum();
+    /// Delivers to one member of a group that has some here and some at other servers; whether it was one
+    /// here. Where a member is does not matter: else those with publishers beside them would have all to do.
+    fn draw(
+        &mut self,
+        here: &Group<Subscription>,
+        there: &Group<Subscription>,
+        targets: &mut Targets,
+        dice: &mut Dice,
+    ) -> bool {
+        let elsewhere: usize = there.members.iter().map(weight).sum();
+        if dice.below(here.members.len() + elsewhere) < here.members.len() {
+            let delivered = self.deliver_to_one(here, dice);
+            if !delivered {
+                self.ask_one(there, targets, dice);
+            }
+            return delivered;
+        }
+        !self.ask_one(there, targets, dice) && self.deliver_to_one(here, dice)
+    }
+
+    /// Picks the server that serves a queue group, if any can be reached.
+    fn ask_one(&self, group: &Group<Subscription>, targets: &mut Targets, dice: &mut Dice) -> bool {
+        let total = group.members.iter().map(weight).sum();
         let mut drawn = dice.below(total);
         let chosen = group.members.iter().find(|sub| {
             let weight = weight(sub);
@@ -106,10 +115,40 @@ impl Courier<'_> {
         let chosen = chosen
             .filter(open)
             .or_else(|| group.members.iter().find(open));
-        if let Some(sub) = chosen {
+        let Some(sub) = chosen else { return false };
+        let at = targets.place(sub);
+        targets.queues.push((at, Arc::clone(&group.name)));
+        true
+    }
+
+    /// Picks another server for a group that the one the message came from meant to be served here; that
+    /// one itself only when there is no other, and none whose plain subscribers would get a second copy.
+    fn pass_on(&self, name: &[u8], remote: &Remote<Subscription>, targets: &mut Targets) {
+        let Some(group) = find(&remote.groups, name) else {
+            return;
+        };
+        let peer = |sub: &Arc<Subscription>| sub.remote().map(|remote| remote.peer);
+        let fits = |sub: &&Arc<Subscription>| {
+            sub.client.out().wire.is_some()
+                && !remote.plain.iter().any(|plain| peer(plain) == peer(sub))
+        };
+        let third = |sub: &&Arc<Subscription>| !Arc::ptr_eq(&sub.client, self.from);
+        let members = || group.members.iter().filter(fits);
+        if let Some(sub) = members().find(third).or_else(|| members().next()) {
             let at = targets.place(sub);
             targets.queues.push((at, Arc::clone(&group.name)));
         }
+    }
+
+    /// Sends a copy to each server that is to have one; returns how many took it.
+    fn forward_all(&mut self, targets: &mut Targets) -> usize {
+        let mut count = 0;
+        for at in 0..targets.list.len() {
+            count += usize::from(self.forward(targets, at));
+        }
+        targets.list.clear();
+        targets.queues.clear();
+        count
     }
 
     fn forward(&mut self, targets: &mut Targets, at: usize) -> bool {
@@ -167,6 +206,7 @@ impl Desk {
             trace,
             dice,
             head,
+            targets,
             renamed,
             crossings,
             ..
@@ -177,7 +217,7 @@ impl Desk {
         let Some(found) = caches[account.index].find(&account.list, message.subject) else {
             return 0;
         };
-        if found.plain().is_empty() && found.groups().is_empty() {
+        if found.plain().is_empty() && queues.is_empty() {
             return 0;
         }
         head.write(message);
@@ -202,13 +242,31 @@ impl Desk {
             }
         }
         for name in queues.iter() {
-            if let Some(group) = found.groups().iter().find(|group| *group.name == *name) {
-                count += usize::from(courier.deliver_to_one(group, dice));
+            let served =
+                find(found.groups(), name).is_some_and(|group| courier.deliver_to_one(group, dice));
+            if served {
+                count += 1;
+            } else if let Some(remote) = found.remote() {
+                courier.pass_on(name, remote, targets);
             }
+        }
+        if !targets.list.is_empty() {
+            count += courier.forward_all(targets);
         }
         if !self.crossings.waiting.is_empty() {
             count += self.cross(account, from, message);
         }
         count
     }
+}
+
+fn find<'a>(groups: &'a [Group<Subscription>], name: &[u8]) -> Option<&'a Group<Subscription>> {
+    groups.iter().find(|group| *group.name == *name)
+}
+
+/// How many members of a queue group a subscription of another server stands for.
+fn weight(sub: &Arc<Subscription>) -> usize {
+    sub.remote().map_or(1, |remote| {
+        remote.weight.load(Ordering::Relaxed).max(1) as usize
+    })
 }

@@ -6,5 +6,6 @@
 mod door;
 mod mesh;
 mod mixed;
+mod peer;
 mod support;
 mod town;

@@ -1,0 +1,70 @@
+//! A server played by the test: what ours says to it, and does with what it says.
+
+use crate::support::{Raw, Server, connected, line, server, sync};
+
+/// A route made by hand.
+struct Peer(Raw);
+
+impl Peer {
+    /// Dials a server and says who it is.
+    async fn dial(to: &Server, id: &str) -> Self {
+        let mut raw = Raw::dial(to.routes).await;
+        raw.send(format!(
+            "CONNECT {{\"name\":\"{id}\",\"cluster\":\"test\",\"headers\":true}}\r\n\
+             INFO {{\"server_id\":\"{id}\",\"server_name\":\"{id}\",\"proto\":1,\"headers\":true,\
+             \"cluster\":\"test\",\"max_payload\":1048576}}\r\n"
+        ))
+        .await;
+        let mut peer = Peer(raw);
+        peer.sync().await;
+        peer
+    }
+
+    async fn send(&mut self, text: &str) {
+        self.0.send(text).await;
+    }
+
+    /// What it is told until all that it has said is handled. Pings are answered; interest of the server's own
+    /// and of [`connected`] is left out.
+    async fn sync(&mut self) -> Vec<String> {
+        self.send("PING\r\n").await;
+        let mut told = Vec::new();
+        loop {
+            match line(&mut self.0).await {
+                line if line == "PONG" => return told,
+                line if line.contains(" $SYS.") || line.contains(" probe.") => {}
+                line => told.push(line),
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_for_a_group_that_has_just_left_is_passed_on() {
+    let a = server("a", &[], serde_json::json!({})).await;
+    let b = server("b", &[a.routes], serde_json::json!({})).await;
+    a.has_peers(1).await;
+    b.has_peers(1).await;
+    let mut at_b = b.client().await;
+    at_b.send("SUB work q 1\r\nSUB both q 2\r\nSUB both 3\r\n")
+        .await;
+    sync(&mut at_b).await;
+    connected(&mut a.client().await, &mut at_b).await;
+    let mut peer = Peer::dial(&a, "NPEER").await;
+    // It believes that there is a member at A, which there is not any more.
+    // Where somebody else listens as well it stays lost: they have had their copy from where it was published.
+    peer.send("RMSG $G both | q 2\r\nno\r\nRMSG $G work | q 2\r\nhi\r\n")
+        .await;
+    assert_eq!(peer.sync().await, [""; 0]);
+    at_b.expect("MSG work 1 2\r\nhi\r\n").await;
+    connected(&mut a.client().await, &mut at_b).await;
+
+    // Nobody has any but the one who asks: it gets it back, and its own members may have it.
+    peer.send("RS+ $G rest q 2\r\nRMSG $G rest + back q p 2\r\nho\r\n")
+        .await;
+    assert_eq!(
+        peer.sync().await,
+        ["RMSG $G rest + back q 2", "ho"],
+        "and nothing for a group that nobody is in"
+    );
+}
