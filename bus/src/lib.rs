@@ -31,6 +31,7 @@ mod delivery;
 mod encoding;
 mod events;
 mod exchange;
+pub mod framing;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;

@@ -603,7 +603,9 @@ const MAX_PAYLOAD: usize = 64 << 20;
 
 /// Hands the input to the parser, its operations to the peer's side, and the results to the sockets.
 fn handle(parser: &mut Parser, talk: &mut Talk, desk: &mut Desk, input: &[u8]) -> Turn {
-    let fed = parser.feed(input, |op| -> ControlFlow<Break> { talk.handle(desk, op) });
+    let fed = parser.feed(input, |_, op| -> ControlFlow<Break> {
+        talk.handle(desk, op)
+    });
     talk.publish_counts();
     desk.flush();
     match fed {

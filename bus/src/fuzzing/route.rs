@@ -58,7 +58,7 @@ fn feed(
     said: &mut String,
 ) -> Result<(), Violation> {
     loop {
-        let broken = parser.feed(input, |op| {
+        let broken = parser.feed(input, |_, op| {
             check(&op);
             let _ = writeln!(said, "{op:?}");
             // As a session does, which lets the peer say more once it is known.

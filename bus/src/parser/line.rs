@@ -1,25 +1,13 @@
 //! Control lines: the verb, and its arguments.
 
-use super::{Op, Rules, Violation};
-
-/// Sizes with more digits than this are malformed.
-pub const MAX_SIZE_DIGITS: usize = 9;
+use super::{Op, Publish, Rules, Violation};
+use crate::framing::{self, number};
 
 /// The longest verb, with the blank after it and the line end.
 const VERB_ROOM: usize = 10;
 
-/// What a control line says.
-pub(super) enum Line<'a> {
-    /// The whole operation.
-    Op(Op<'a>),
-    /// A publish whose body follows.
-    Publish {
-        subject: &'a [u8],
-        reply: Option<&'a [u8]>,
-        header_len: Option<usize>,
-        size: usize,
-    },
-}
+/// What a control line of a client says.
+type Said<'a> = framing::Line<Op<'a>, Publish<'a>>;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Verb {
@@ -65,7 +53,7 @@ pub(super) fn longest(rules: &Rules) -> usize {
 
 /// Parses a line without its `\n`.
 #[inline]
-pub(super) fn parse<'a>(line: &'a [u8], rules: &Rules) -> Result<Line<'a>, Violation> {
+pub(super) fn parse<'a>(line: &'a [u8], rules: &Rules) -> Result<Said<'a>, Violation> {
     let whole = line;
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     // What is sent most is tried first.
@@ -86,20 +74,20 @@ pub(super) fn parse<'a>(line: &'a [u8], rules: &Rules) -> Result<Line<'a>, Viola
         return Err(Violation::MaxControlLine);
     }
     match verb {
-        Verb::Ping => return Ok(Line::Op(Op::Ping)),
-        Verb::Pong => return Ok(Line::Op(Op::Pong)),
-        Verb::Ok => return Ok(Line::Op(Op::Ignored)),
-        Verb::Err => return Ok(Line::Op(Op::Error)),
+        Verb::Ping => return Ok(Said::Op(Op::Ping)),
+        Verb::Pong => return Ok(Said::Op(Op::Pong)),
+        Verb::Ok => return Ok(Said::Op(Op::Ignored)),
+        Verb::Err => return Ok(Said::Op(Op::Error)),
         _ => check_length(arguments, rules)?,
     }
     match verb {
         Verb::Pub => publish(arguments, rules),
         Verb::Hpub if rules.headers => publish_with_headers(arguments, rules),
         Verb::Hpub => Err(Violation::Malformed),
-        Verb::Sub => subscribe(arguments).map(Line::Op),
-        Verb::Unsub => unsubscribe(arguments).map(Line::Op),
-        Verb::Connect => Ok(Line::Op(Op::Connect(arguments.trim_ascii()))),
-        _ => Ok(Line::Op(Op::Ignored)),
+        Verb::Sub => subscribe(arguments).map(Said::Op),
+        Verb::Unsub => unsubscribe(arguments).map(Said::Op),
+        Verb::Connect => Ok(Said::Op(Op::Connect(arguments.trim_ascii()))),
+        _ => Ok(Said::Op(Op::Ignored)),
     }
 }
 
@@ -193,7 +181,7 @@ impl<'a> Words<'a> {
     }
 }
 
-fn publish<'a>(arguments: &'a [u8], rules: &Rules) -> Result<Line<'a>, Violation> {
+fn publish<'a>(arguments: &'a [u8], rules: &Rules) -> Result<Said<'a>, Violation> {
     let words = words(arguments)?;
     let (subject, reply, size) = match words.as_slice() {
         [subject, size] => (*subject, None, *size),
@@ -201,15 +189,16 @@ fn publish<'a>(arguments: &'a [u8], rules: &Rules) -> Result<Line<'a>, Violation
         _ => return Err(Violation::Malformed),
     };
     let size = payload_size(size, rules)?;
-    Ok(Line::Publish {
+    let head = Publish {
         subject,
         reply,
         header_len: None,
-        size,
-    })
+        body: &[],
+    };
+    Ok(Said::Head { head, size })
 }
 
-fn publish_with_headers<'a>(arguments: &'a [u8], rules: &Rules) -> Result<Line<'a>, Violation> {
+fn publish_with_headers<'a>(arguments: &'a [u8], rules: &Rules) -> Result<Said<'a>, Violation> {
     let words = words(arguments)?;
     let (subject, reply, header_len, size) = match words.as_slice() {
         [subject, header_len, size] => (*subject, None, *header_len, *size),
@@ -221,13 +210,14 @@ fn publish_with_headers<'a>(arguments: &'a [u8], rules: &Rules) -> Result<Line<'
     if header_len > size {
         return Err(Violation::Malformed);
     }
-    Ok(Line::Publish {
+    let head = Publish {
         subject,
         reply,
         // A block of no length is no block.
         header_len: (header_len > 0).then_some(header_len),
-        size,
-    })
+        body: &[],
+    };
+    Ok(Said::Head { head, size })
 }
 
 fn subscribe(arguments: &[u8]) -> Result<Op<'_>, Violation> {
@@ -265,19 +255,4 @@ fn payload_size(digits: &[u8], rules: &Rules) -> Result<usize, Violation> {
         return Err(Violation::MaxPayload { size });
     }
     Ok(size)
-}
-
-#[inline]
-fn number(digits: &[u8]) -> Option<usize> {
-    if digits.is_empty() || digits.len() > MAX_SIZE_DIGITS {
-        return None;
-    }
-    let mut value = 0usize;
-    for digit in digits {
-        if !digit.is_ascii_digit() {
-            return None;
-        }
-        value = value * 10 + usize::from(digit - b'0');
-    }
-    Some(value)
 }

@@ -3,12 +3,11 @@
 //! Nearly all frames are of this form: `PUB subject [reply] size`, one blank between words, CRLF, and
 //! all of it there. Whatever is not is left to the general way, which decides what it is.
 
-use super::line::MAX_SIZE_DIGITS;
-use super::{Publish, Rules};
+use super::{MAX_DIGITS, Op, Publish, Rules};
 
 /// The frame at the start of `buffer` and its length; `None` when it is not whole, or not of this form.
 #[inline]
-pub(super) fn publish<'a>(buffer: &'a [u8], rules: &Rules) -> Option<(Publish<'a>, usize)> {
+pub(super) fn publish<'a>(buffer: &'a [u8], rules: &Rules) -> Option<(Op<'a>, usize)> {
     const VERB: &[u8; 4] = b"PUB ";
     if buffer.first_chunk() != Some(VERB) || rules.connect_only {
         return None;
@@ -40,7 +39,7 @@ pub(super) fn publish<'a>(buffer: &'a [u8], rules: &Rules) -> Option<(Publish<'a
         header_len: None,
         body,
     };
-    Some((publish, end))
+    Some((Op::Publish(publish), end))
 }
 
 /// The word that begins at `start` and ends with a blank, and what is behind the blank.
@@ -74,7 +73,7 @@ fn size(buffer: &[u8], at: &mut usize) -> Option<usize> {
             continue;
         }
         let end = *at + count;
-        if count == 0 || count > MAX_SIZE_DIGITS || buffer.get(end..end + 2)? != b"\r\n" {
+        if count == 0 || count > MAX_DIGITS || buffer.get(end..end + 2)? != b"\r\n" {
             return None;
         }
         *at = end + 2;

@@ -1,19 +1,13 @@
 //! Control lines: the verb, and its arguments.
 
 use super::{Interest, Message, Op, Rules, Violation};
+use crate::framing::{self, number};
 
-/// Sizes and weights with more digits than this are malformed.
-const DIGITS: usize = 9;
 /// The longest verb.
 const LONGEST_VERB: usize = 7;
 
-/// What a control line says.
-pub(super) enum Line<'a> {
-    /// The whole operation.
-    Op(Op<'a>),
-    /// A message whose body follows.
-    Message { head: Message<'a>, size: usize },
-}
+/// What a control line of a peer says.
+type Said<'a> = framing::Line<Op<'a>, Message<'a>>;
 
 /// Names of queue groups, as they stand in the line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -86,7 +80,7 @@ impl<'a> Queues<'a> {
 }
 
 /// Parses a line without its `\n`.
-pub(super) fn parse<'a>(line: &'a [u8], rules: &Rules) -> Result<Line<'a>, Violation> {
+pub(super) fn parse<'a>(line: &'a [u8], rules: &Rules) -> Result<Said<'a>, Violation> {
     // In the same order as when it comes in pieces.
     check_partial(line, rules)?;
     let line = line.strip_suffix(b"\r").unwrap_or(line);
@@ -95,7 +89,7 @@ pub(super) fn parse<'a>(line: &'a [u8], rules: &Rules) -> Result<Line<'a>, Viola
         // Would end a line in what is sent on to others.
         return Err(Violation::Malformed);
     }
-    Ok(Line::Op(match verb {
+    Ok(Said::Op(match verb {
         Verb::Message { headers, origin } => return message(arguments, headers, origin, rules),
         Verb::Subscribe { origin } => Op::Subscribe(subscribe(arguments, origin)?),
         Verb::Unsubscribe { origin } => Op::Unsubscribe(unsubscribe(arguments, origin)?),
@@ -148,7 +142,7 @@ fn message<'a>(
     headers: bool,
     origin: bool,
     rules: &Rules,
-) -> Result<Line<'a>, Violation> {
+) -> Result<Said<'a>, Violation> {
     let mut rest = arguments;
     let size = last(&mut rest)
         .and_then(number)
@@ -192,7 +186,7 @@ fn message<'a>(
         header_len,
         body: &[],
     };
-    Ok(Line::Message { head, size })
+    Ok(Said::Head { head, size })
 }
 
 /// `[origin] account subject [queue weight]`
@@ -275,15 +269,4 @@ fn trim(mut text: &[u8]) -> &[u8] {
 
 fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t')
-}
-
-fn number(digits: &[u8]) -> Option<usize> {
-    if digits.is_empty() || digits.len() > DIGITS {
-        return None;
-    }
-    digits.iter().try_fold(0usize, |value, digit| {
-        digit
-            .is_ascii_digit()
-            .then(|| value * 10 + usize::from(digit - b'0'))
-    })
 }

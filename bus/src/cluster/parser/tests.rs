@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+use std::ops::ControlFlow;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -13,7 +15,7 @@ const RULES: Rules = Rules {
 /// What a stream says, in a form that outlives it.
 fn read(parser: &mut Parser, input: &[u8], into: &mut Vec<String>) -> Result<(), Violation> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let fed: Option<()> = parser.feed(input, |op| {
+    let fed: Option<()> = parser.feed(input, |_, op| {
         into.push(match op {
             Op::Info(json) => format!("info {}", text(json)),
             Op::Connect(json) => format!("connect {}", text(json)),
@@ -137,7 +139,7 @@ fn a_break_keeps_the_rest_for_later() {
         let mut feed = |parser: &mut Parser, input: &[u8]| {
             let mut input = Some(input);
             while parser
-                .feed(input.take().unwrap_or_default(), |_| {
+                .feed(input.take().unwrap_or_default(), |_, _| {
                     count += 1;
                     ControlFlow::Break(())
                 })
