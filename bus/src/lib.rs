@@ -16,7 +16,6 @@
 //! The door is [`build`] and [`Broker::run`]. The `cupola-bus` program puts nats-server's command line
 //! and configuration file ([`conf`], [`options`]) in front of it.
 #![forbid(unsafe_code)]
-#![allow(dead_code, reason = "accounts, codecs and routes are being connected")]
 
 mod access;
 mod account;

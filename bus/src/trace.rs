@@ -1,6 +1,7 @@
 //! What the log says of connections: who they are, and with `-V` every frame they send or get.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use tracing::{Level, enabled, trace};
 
@@ -10,13 +11,23 @@ use crate::parser::{Op, Publish};
 /// Keys of CONNECT that nobody should find in a log.
 const SECRETS: [&str; 4] = ["pass", "auth_token", "sig", "jwt"];
 
-/// A connection as log lines name it: `127.0.0.1:4000 - cid:5 - "v1.2:python:worker"`.
+/// A connection as log lines name it: `127.0.0.1:4000 - cid:5 - "v1.2:python:worker"`, and one by websocket
+/// `127.0.0.1:4000 - wid:5`, with what a proxy says before it where there is one: `192.0.2.7/127.0.0.1:4000`.
 pub(crate) struct Who<'a>(pub(crate) &'a Client);
 
 impl fmt::Display for Who<'_> {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         let client = self.0;
-        write!(to, "{} - cid:{}", client.peer, client.id)?;
+        let websocket = client
+            .handshake()
+            .and_then(|handshake| handshake.websocket.as_ref());
+        match websocket.and_then(|greeting| greeting.forwarded_for) {
+            Some(IpAddr::V6(address)) => write!(to, "[{address}]/")?,
+            Some(address) => write!(to, "{address}/")?,
+            None => {}
+        }
+        let number = if websocket.is_some() { "wid" } else { "cid" };
+        write!(to, "{} - {number}:{}", client.peer, client.id)?;
         let about = client.about();
         if about.lang.is_some() || about.version.is_some() || about.name.is_some() {
             let version = about
@@ -132,7 +143,58 @@ fn text(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+    use std::sync::Arc;
+
     use super::*;
+    use crate::account::Accounts;
+    use crate::client::Kind;
+    use crate::wire::Handshake;
+    use crate::wire::websocket::Greeting;
+
+    fn client() -> Client {
+        let account = Arc::clone(Accounts::new().global());
+        let peer = "127.0.0.1:4000".parse().unwrap();
+        Client::new(5, Kind::Client, peer, None, account, 0)
+    }
+
+    fn by_websocket(forwarded_for: Option<&str>) -> String {
+        let client = client();
+        client.set_handshake(Handshake {
+            websocket: Some(Greeting {
+                forwarded_for: forwarded_for.map(|address| address.parse().unwrap()),
+                ..Greeting::default()
+            }),
+            ..Handshake::default()
+        });
+        Who(&client).to_string()
+    }
+
+    #[test]
+    fn connections_are_named_by_the_way_they_came() {
+        assert_eq!(Who(&client()).to_string(), "127.0.0.1:4000 - cid:5");
+        assert_eq!(by_websocket(None), "127.0.0.1:4000 - wid:5");
+        assert_eq!(
+            by_websocket(Some("192.0.2.7")),
+            "192.0.2.7/127.0.0.1:4000 - wid:5"
+        );
+        assert_eq!(
+            by_websocket(Some("2001:db8::1")),
+            "[2001:db8::1]/127.0.0.1:4000 - wid:5"
+        );
+    }
+
+    #[test]
+    fn what_a_client_says_of_itself_follows() {
+        let client = client();
+        client.about().name = Some("worker".into());
+        client.about().lang = Some("python".into());
+        assert_eq!(
+            Who(&client).to_string(),
+            "127.0.0.1:4000 - cid:5 - \"python:worker\""
+        );
+    }
 
     #[test]
     fn secrets_do_not_get_into_the_log() {

@@ -5,13 +5,7 @@
 
 mod connection;
 pub(crate) mod stack;
-#[allow(
-    dead_code,
-    unused_imports,
-    reason = "sessions and routes are about to use it"
-)]
 pub(crate) mod tls;
-#[allow(dead_code, unused_imports, reason = "sessions are about to use it")]
 pub(crate) mod websocket;
 
 pub(crate) use connection::Wire;

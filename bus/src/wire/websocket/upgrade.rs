@@ -45,7 +45,7 @@ struct CookieNames {
 /// What an upgrade request has told.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Greeting {
-    /// Where the client is, according to a proxy. Nothing is decided by it.
+    /// Where the client is, according to a proxy. Nothing is decided by it; the log tells it.
     pub(crate) forwarded_for: Option<IpAddr>,
     /// Credentials for a CONNECT that brings none.
     pub(crate) cookies: Cookies,
