@@ -5,7 +5,8 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use super::info::RouteConnect;
-use crate::config::{ClusterAuthorization, RouteUrl};
+use crate::config::{Cluster, ClusterAuthorization, RouteUrl};
+use crate::wire::tls::Leaf;
 
 /// What is said to a peer.
 #[derive(Debug, Default)]
@@ -13,6 +14,26 @@ pub(crate) struct Said<'a> {
     pub(crate) user: Option<&'a str>,
     pub(crate) password: Option<&'a SecretString>,
     pub(crate) token: Option<&'a SecretString>,
+}
+
+/// Whether the certificate of a peer alone says whether it is let in.
+pub(crate) fn are_certificates(config: &Cluster) -> bool {
+    config
+        .tls
+        .as_ref()
+        .is_some_and(|tls| tls.verify_and_map || tls.verify_cert_and_check_known_urls)
+}
+
+/// Whether a peer has shown the right certificate: one for the host of a configured route, or one that
+/// names the user that peers are to be.
+pub(crate) fn check_certificate(config: &Cluster, leaf: Option<&Leaf>) -> bool {
+    let (Some(tls), Some(leaf)) = (&config.tls, leaf) else {
+        return false;
+    };
+    let hosts = config.routes.iter().map(|url| url.host.as_str());
+    let user = config.authorization.user.as_deref();
+    (tls.verify_cert_and_check_known_urls && leaf.is_for_one_of(hosts))
+        || (tls.verify_and_map && leaf.user(user.into_iter()).is_some())
 }
 
 /// Whether peers must say who they are.

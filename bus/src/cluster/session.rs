@@ -419,14 +419,16 @@ impl RouteSession {
         };
         let Talk { hub, node, .. } = &self.talk;
         let settings = hub.settings();
-        let wanted = settings
-            .config
-            .cluster
-            .as_ref()
+        let config = settings.config.cluster.as_ref();
+        let wanted = config
             .map(|config| config.authorization.clone())
             .unwrap_or_default();
         let theirs = (said.cluster.clone(), said.cluster_dynamic);
-        let let_in = if credentials::are_slow(&wanted) {
+        let let_in = if let Some(config) = config.filter(|it| credentials::are_certificates(it)) {
+            let handshake = self.client.wire().map(|wire| wire.handshake());
+            let leaf = handshake.as_ref().and_then(|it| it.peer.as_ref());
+            credentials::check_certificate(config, leaf)
+        } else if credentials::are_slow(&wanted) {
             let _permit = hub.slow_checks.acquire().await.map_err(|_| End::Shutdown)?;
             let timeout = wanted.timeout;
             let check = tokio::task::spawn_blocking(move || credentials::check(&wanted, &said));

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::human;
 use super::page::Page;
 use super::query::{BadRequest, Query, shorten};
-use super::sample::{Sample, Subscribed};
+use super::sample::{Certificate, Sample, Subscribed};
 
 pub(crate) use order::Order;
 
@@ -92,6 +92,8 @@ pub(crate) struct Connection {
     tls_version: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tls_cipher_suite: Option<Arc<str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls_peer_certs: Option<[Arc<Certificate>; 1]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     authorized_user: Option<Arc<str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -295,6 +297,10 @@ impl Connection {
             version: who.version.clone(),
             tls_version: tls.map(|tls| tls.version),
             tls_cipher_suite: tls.map(|tls| Arc::clone(&tls.cipher)),
+            tls_peer_certs: tls
+                .and_then(|tls| tls.certificate.clone())
+                .filter(|_| options.username)
+                .map(|certificate| [certificate]),
             authorized_user: shown(&who.user),
             account: shown(&who.account),
             subscriptions_list: names,

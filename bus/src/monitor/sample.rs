@@ -11,6 +11,7 @@ use crate::hub::Traffic;
 use crate::session::End;
 use crate::sublist::Member as _;
 use crate::subscription::Subscription;
+use crate::wire::tls::Leaf;
 
 /// Subscriptions of a closed connection that are remembered.
 const KEPT: usize = 16;
@@ -51,6 +52,14 @@ pub(crate) struct Who {
     pub(crate) account: Option<Arc<str>>,
 }
 
+/// A certificate, by its names.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Certificate {
+    subject: String,
+    spki_sha256: String,
+    cert_sha256: String,
+}
+
 /// How a connection is encrypted.
 #[derive(Clone, Debug)]
 pub(crate) struct Tls {
@@ -58,6 +67,8 @@ pub(crate) struct Tls {
     pub(crate) version: &'static str,
     /// Name of the cipher suite, as Go writes it.
     pub(crate) cipher: Arc<str>,
+    /// What the client has shown, when it was asked to.
+    pub(crate) certificate: Option<Arc<Certificate>>,
 }
 
 /// One subscription.
@@ -116,6 +127,9 @@ impl Sample {
         let tls = handshake.and_then(|it| it.tls.as_ref()).map(|tls| Tls {
             version: tls.version,
             cipher: tls.cipher_suite.as_str().into(),
+            certificate: handshake
+                .and_then(|it| it.peer.as_ref())
+                .map(|leaf| Arc::new(Certificate::of(leaf))),
         });
         Sample {
             cid: client.id,
@@ -174,6 +188,18 @@ impl Sample {
 /// Time past; none when clocks were set back.
 fn since(now: SystemTime, then: SystemTime) -> Duration {
     now.duration_since(then).unwrap_or_default()
+}
+
+// === impl Certificate ===
+
+impl Certificate {
+    fn of(leaf: &Leaf) -> Self {
+        Certificate {
+            subject: leaf.subject.clone(),
+            spki_sha256: leaf.spki_sha256.clone(),
+            cert_sha256: leaf.cert_sha256.clone(),
+        }
+    }
 }
 
 // === impl Subscribed ===

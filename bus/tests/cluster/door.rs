@@ -96,6 +96,63 @@ async fn routes_are_secured_when_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn certificates_say_who_is_let_in_when_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut root = CertificateParams::new(Vec::new()).unwrap();
+    root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let root = CertifiedIssuer::self_signed(root, KeyPair::generate().unwrap()).unwrap();
+    let write = |name: String, text: String| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    // A server with a certificate for `host`, and more in its section of TLS and of the cluster.
+    let section = |host: &str, tls: serde_json::Value, more: serde_json::Value| {
+        let key = KeyPair::generate().unwrap();
+        let names = vec!["127.0.0.1".to_owned(), host.to_owned()];
+        let leaf = CertificateParams::new(names).unwrap();
+        let leaf = leaf.signed_by(&key, &root).unwrap();
+        let mut section = serde_json::json!({ "tls": {
+            "ca_file": write("ca.pem".to_owned(), root.pem()),
+            "cert_file": write(format!("{host}.pem"), leaf.pem()),
+            "key_file": write(format!("{host}.key"), key.serialize_pem()),
+        } });
+        let add = |section: &mut serde_json::Value, more: serde_json::Value| {
+            for (key, value) in more.as_object().unwrap() {
+                section[key] = value.clone();
+            }
+        };
+        add(&mut section["tls"], tls);
+        add(&mut section, more);
+        section
+    };
+    let plain = |host: &str| section(host, serde_json::json!({}), serde_json::json!({}));
+    let hosts = section(
+        "a.test",
+        serde_json::json!({ "verify_cert_and_check_known_urls": true }),
+        serde_json::json!({ "routes": ["nats://known.test:6222"] }),
+    );
+    let a = server("a", &[], hosts).await;
+    let stranger = server("b", &[a.routes], plain("stranger.test")).await;
+    let known = server("c", &[a.routes], plain("known.test")).await;
+    known.has_peers(1).await;
+    a.has_peers(1).await;
+    assert_eq!(stranger.handle.peers(), 0);
+
+    let users = section(
+        "d.test",
+        serde_json::json!({ "verify_and_map": true }),
+        serde_json::json!({ "authorization": { "user": "user.test" } }),
+    );
+    let d = server("d", &[], users).await;
+    let stranger = server("e", &[d.routes], plain("other.test")).await;
+    let named = server("f", &[d.routes], plain("user.test")).await;
+    named.has_peers(1).await;
+    d.has_peers(1).await;
+    assert_eq!(stranger.handle.peers(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_reload_secures_new_routes_in_another_way() {
     let folder = tempfile::tempdir().unwrap();
     let root = |name: &str| {

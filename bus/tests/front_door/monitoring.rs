@@ -3,10 +3,13 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use rcgen::DnType;
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+use super::certificates::Authority;
+use super::spoken::{Spoken, begin_tls};
 use super::support::{PATIENCE, Raw, TestBroker, broker, eventually};
 
 /// An HTTP answer.
@@ -525,4 +528,29 @@ async fn the_same_is_served_over_tls() {
     let mut heard = Vec::new();
     let _ = plain.read_to_end(&mut heard).await;
     assert!(!heard.starts_with(b"HTTP"));
+}
+
+#[tokio::test]
+async fn what_clients_have_shown_over_tls_is_told_when_asked_for() {
+    let authority = Authority::new();
+    authority.issue("sue", |params| {
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, "sue");
+    });
+    let section = authority.section_with(json!({ "verify": true }));
+    let broker = monitored(json!({ "tls": section })).await;
+    let mut client = Spoken::new(TcpStream::connect(broker.address).await.unwrap());
+    client.info().await;
+    let tls = authority.client(Some("sue"));
+    let mut client = begin_tls(client.into_inner(), tls).await.unwrap();
+    client.sync().await;
+    let told = get(&broker, "/connz?auth=1").await.json();
+    let certificate = &told["connections"][0]["tls_peer_certs"][0];
+    assert_eq!(certificate["subject"], "CN=sue");
+    for digest in ["spki_sha256", "cert_sha256"] {
+        assert_eq!(certificate[digest].as_str().unwrap().len(), 64);
+    }
+    assert_ne!(certificate["spki_sha256"], certificate["cert_sha256"]);
+    let untold = get(&broker, "/connz").await.json();
+    assert!(untold["connections"][0]["tls_peer_certs"].is_null());
 }
