@@ -481,10 +481,15 @@ fn resolve(host: &str, port: u16) -> Result<SocketAddr, OptionsError> {
         host: host.to_owned(),
         source,
     };
-    let mut found = (bare, port).to_socket_addrs().map_err(fail)?;
-    found
-        .next()
-        .ok_or_else(|| fail(std::io::ErrorKind::NotFound.into()))
+    let found = (bare, port).to_socket_addrs().map_err(fail)?;
+    preferred(found).ok_or_else(|| fail(std::io::ErrorKind::NotFound.into()))
+}
+
+/// Of several addresses nats-server takes the first of IPv4; many a client tries no other.
+fn preferred(found: impl Iterator<Item = SocketAddr>) -> Option<SocketAddr> {
+    let mut found: Vec<SocketAddr> = found.collect();
+    found.sort_by_key(SocketAddr::is_ipv6);
+    found.first().copied()
 }
 
 #[cfg(test)]

@@ -362,3 +362,14 @@ fn names_resolve() {
     assert_eq!(read.config.listen.port(), 1);
     assert_eq!(read.config.monitor.unwrap().to_string(), "127.0.0.1:2");
 }
+
+#[test]
+fn a_name_of_both_kinds_leads_to_the_older_one() {
+    let chosen = |found: &[&str]| {
+        let found = found.iter().map(|address| address.parse().unwrap());
+        preferred(found).map(|address| address.to_string())
+    };
+    let both = chosen(&["[::1]:1", "127.0.0.1:1", "127.0.0.2:1"]);
+    assert_eq!(both.as_deref(), Some("127.0.0.1:1"));
+    assert_eq!(chosen(&["[::1]:1"]).as_deref(), Some("[::1]:1"));
+}
