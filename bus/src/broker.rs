@@ -52,11 +52,11 @@ pub struct Broker {
     hub: Arc<Hub>,
     workers: Arc<Vec<Worker>>,
     clients: Gate,
-    monitor: Option<TcpListener>,
-    monitor_https: Option<TcpListener>,
+    monitor: Option<Gate>,
+    monitor_https: Option<Gate>,
     websocket: Option<Gate>,
     /// Where peers are let in; taken when they are.
-    routes: Option<TcpListener>,
+    routes: Option<Gate>,
     cluster_address: Option<SocketAddr>,
     joined: bool,
     /// Ends what runs on the workers already.
@@ -144,30 +144,34 @@ pub async fn build(config: Config, listeners: impl Into<Listeners>) -> Result<Br
     let joins = (config.cluster.as_ref()).is_some_and(|cluster| !cluster.routes.is_empty());
     let gate = |address| match joins {
         true => Gate::closed(address).map_err(|source| BuildError::Listen { address, source }),
-        false => bind(address).map(Gate::Open),
+        false => bind(address),
     };
+    let held = |listener| Gate::of(listener).map_err(BuildError::Socket);
     let clients = match listeners.clients {
-        Some(listener) => Gate::Open(listener),
+        Some(listener) => held(listener)?,
         None => gate(config.listen)?,
     };
     let monitor = match (listeners.monitor, config.monitor) {
-        (Some(listener), _) => Some(listener),
+        (Some(listener), _) => Some(held(listener)?),
         (None, Some(address)) => Some(bind(address)?),
         (None, None) => None,
     };
     let websocket = match (listeners.websocket, &config.websocket) {
-        (Some(listener), Some(_)) => Some(Gate::Open(listener)),
+        (Some(listener), Some(_)) => Some(held(listener)?),
         (None, Some(websocket)) => Some(gate(websocket.listen)?),
         (_, None) => None,
     };
     let monitor_https = config.monitor_https.map(bind).transpose()?;
-    let address = clients.local_addr().map_err(BuildError::Socket)?;
-    let at = |listener: &Option<TcpListener>| listener.as_ref()?.local_addr().ok();
+    let at = |gate: &Option<Gate>| gate.as_ref().map(|gate| gate.address);
     let state = monitor::State::new(&config, at(&monitor), at(&monitor_https));
-    let hub = Arc::new(Hub::new(config.server_name, address, settings, state));
+    let hub = Arc::new(Hub::new(
+        config.server_name,
+        clients.address,
+        settings,
+        state,
+    ));
     if let Some(websocket) = &websocket {
-        let address = websocket.local_addr().map_err(BuildError::Socket)?;
-        let _ = hub.websocket_address.set(address);
+        let _ = hub.websocket_address.set(websocket.address);
     }
     // Before anything is listened to, as the peers are to be told.
     let routes = match &config.cluster {
@@ -207,15 +211,14 @@ fn join_cluster(
     hub: &Hub,
     cluster: &Cluster,
     listener: Option<TcpListener>,
-) -> Result<Option<TcpListener>, BuildError> {
-    let listener = match (listener, cluster.listen) {
-        (Some(listener), _) => Some(listener),
+) -> Result<Option<Gate>, BuildError> {
+    let gate = match (listener, cluster.listen) {
+        (Some(listener), _) => Some(Gate::of(listener).map_err(BuildError::Socket)?),
         (None, Some(address)) => Some(bind(address)?),
         (None, None) => None,
     };
-    let address = listener.as_ref().map(TcpListener::local_addr).transpose();
     let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
-    let address = address.map_err(BuildError::Socket)?.unwrap_or(nowhere);
+    let address = gate.as_ref().map_or(nowhere, |gate| gate.address);
     let doors = Doors {
         routes: address,
         clients: hub.address,
@@ -223,11 +226,12 @@ fn join_cluster(
     };
     let node = Node::new(cluster, &hub.id, &hub.name, doors).map_err(BuildError::ClusterTls)?;
     hub.join_cluster(Arc::new(node));
-    Ok(listener)
+    Ok(gate)
 }
 
-fn bind(address: SocketAddr) -> Result<TcpListener, BuildError> {
-    TcpListener::bind(address).map_err(|source| BuildError::Listen { address, source })
+fn bind(address: SocketAddr) -> Result<Gate, BuildError> {
+    let bound = Gate::closed(address).and_then(|mut gate| gate.open().map(|()| gate));
+    bound.map_err(|source| BuildError::Listen { address, source })
 }
 
 /// Whether a broker could be built from this; opens nothing.
@@ -249,26 +253,22 @@ impl Broker {
     /// # Errors
     /// The socket has no address.
     pub fn client_address(&self) -> io::Result<SocketAddr> {
-        self.clients.local_addr()
+        Ok(self.clients.address)
     }
 
     /// Where monitoring is served, if it is.
     pub fn monitor_address(&self) -> Option<SocketAddr> {
-        self.monitor
-            .as_ref()
-            .and_then(|listener| listener.local_addr().ok())
+        self.monitor.as_ref().map(|gate| gate.address)
     }
 
     /// Where monitoring is served over HTTPS, if it is.
     pub fn monitor_https_address(&self) -> Option<SocketAddr> {
-        self.monitor_https
-            .as_ref()
-            .and_then(|listener| listener.local_addr().ok())
+        self.monitor_https.as_ref().map(|gate| gate.address)
     }
 
     /// Where websockets are served, and whether over TLS, if they are.
     pub fn websocket_address(&self) -> Option<(SocketAddr, bool)> {
-        let address = self.websocket.as_ref()?.local_addr().ok()?;
+        let address = self.websocket.as_ref()?.address;
         let settings = self.hub.settings();
         let door = settings.security.websocket.as_ref();
         Some((address, door.is_some_and(|door| door.tls.is_some())))
@@ -323,6 +323,8 @@ impl Broker {
         let websockets = websocket.and_then(|gate| accept(gate, Door::Websocket));
         let result = {
             let monitoring = async {
+                let monitor = monitor.and_then(Gate::into_listener);
+                let monitor_https = monitor_https.and_then(Gate::into_listener);
                 tokio::try_join!(
                     monitor::serve(monitor, Scheme::Http, Arc::clone(&hub), stop.clone()),
                     monitor::serve(monitor_https, Scheme::Https, Arc::clone(&hub), stop.clone()),

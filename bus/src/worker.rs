@@ -224,8 +224,10 @@ async fn accept(
     let mut pause = ACCEPT_PAUSE.0;
     loop {
         match listener.accept().await {
-            Ok((socket, peer)) => {
+            Ok((socket, mut peer)) => {
                 pause = ACCEPT_PAUSE.0;
+                // Of a door for both kinds of addresses: the one the client knows.
+                peer.set_ip(peer.ip().to_canonical());
                 let most = match door {
                     Door::Clients | Door::Websocket => hub.settings().limits.max_connections,
                     // Servers are let in when clients no longer are.

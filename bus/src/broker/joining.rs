@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio_util::task::TaskTracker;
 
+use super::gate::Gate;
 use super::{Broker, BuildError};
 use crate::worker::{self, Door};
 
@@ -26,7 +27,7 @@ impl Broker {
             self.join().await;
         }
         for gate in std::iter::once(&mut self.clients).chain(&mut self.websocket) {
-            let address = gate.local_addr().map_err(BuildError::Socket)?;
+            let address = gate.address;
             gate.open()
                 .map_err(|source| BuildError::Listen { address, source })?;
         }
@@ -43,7 +44,7 @@ impl Broker {
         }
         tracing::info!("Listening for route connections on {}", node.listen);
         let (workers, hub, stop) = (&self.workers, &self.hub, self.stop.token());
-        if let Some(routes) = self.routes.take() {
+        if let Some(routes) = self.routes.take().and_then(Gate::into_listener) {
             worker::spawn_accept(routes, Door::Routes, workers, hub, stop.clone());
         }
         let joining = TaskTracker::new();

@@ -361,3 +361,28 @@ fn a_signal_needs_somebody_to_hear_it() {
         assert!(!output.status.success() && text.contains(says), "{text}");
     }
 }
+
+#[tokio::test]
+async fn all_addresses_are_those_of_both_kinds() {
+    let program = Program::start("port: -1", &[]).await;
+    let ports = program.path(&format!("cupola-bus_{}.ports", program.child.id()));
+    let ports: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(ports).unwrap()).unwrap();
+    let port = ports["nats"][0].as_str().unwrap().rsplit_once(':').unwrap();
+    let port: u16 = port.1.parse().unwrap();
+    program
+        .logs(&format!("client connections on 0.0.0.0:{port}"))
+        .await;
+    let old = Raw::dial(([127, 0, 0, 1], port).into()).await;
+    assert_eq!(
+        (&old.info["host"], &old.info["client_ip"]),
+        (&"0.0.0.0".into(), &"127.0.0.1".into())
+    );
+    let here = std::net::SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, 0));
+    if std::net::TcpListener::bind(here).is_err() {
+        eprintln!("SKIPPED in part: this machine has no IPv6");
+        return;
+    }
+    let new = Raw::dial((std::net::Ipv6Addr::LOCALHOST, port).into()).await;
+    assert_eq!(new.info["client_ip"], "::1");
+}
