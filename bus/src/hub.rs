@@ -168,6 +168,10 @@ impl Hub {
 
     /// Sets where clients find the other servers, and tells those who are here if that is news to them.
     pub(crate) fn set_peer_urls(&self, clients: Vec<String>, websockets: Vec<String>) {
+        if self.monitor.is_stopping() {
+            // Its routes end as well; the clients shall still know where to go instead.
+            return;
+        }
         let news = self.whereabouts.learn(clients);
         let websocket_news = self.websocket_whereabouts.learn(websockets);
         self.announce_if(|client| match client.is_on_websocket() {

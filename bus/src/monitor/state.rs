@@ -84,6 +84,11 @@ impl State {
         self.stage.fetch_max(stage as u8, Ordering::AcqRel);
     }
 
+    /// Whether it is about to end.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stage.load(Ordering::Acquire) == Stage::Stopping as u8
+    }
+
     /// Whether clients should come.
     pub(crate) fn health(&self) -> Health {
         match self.stage.load(Ordering::Acquire) {

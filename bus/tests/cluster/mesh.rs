@@ -247,6 +247,27 @@ async fn nobody_is_told_news_before_the_first_ping_is_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_ends_leaves_its_clients_the_others() {
+    for _ in 0..5 {
+        let a = server("a", &[], serde_json::json!({})).await;
+        let b = server("b", &[a.routes], serde_json::json!({})).await;
+        let mut client = Raw::dial(b.clients).await;
+        client
+            .send("CONNECT {\"verbose\":false,\"protocol\":1}\r\n")
+            .await;
+        client.sync().await;
+        assert!(
+            client.info["connect_urls"]
+                .to_string()
+                .contains(&a.clients.to_string())
+        );
+        b.stop().await;
+        // No list without the other one comes on its way out.
+        client.ends_with("").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn servers_tell_each_other_where_they_serve_websockets() {
     let door = |advertise: &str| {
         serde_json::json!({ "websocket": {
