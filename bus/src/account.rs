@@ -106,6 +106,14 @@ impl Account {
         })
     }
 
+    /// What people call it: by the name in its JWT, where it has one.
+    pub(crate) fn label(&self) -> Arc<str> {
+        match &self.exchange().token {
+            Some(token) => token.name().into(),
+            None => Arc::clone(&self.name),
+        }
+    }
+
     /// Counts a connection in; `false`, and nothing counted, when it has as many as it may.
     pub(crate) fn connect(&self, max: Option<u32>) -> bool {
         let before = self.connections.fetch_add(1, Ordering::AcqRel);

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::account::Account;
-use crate::config::accounts::{AccountLimits, Export, MessageTrace, ResponseType};
+use crate::config::accounts::{AccountLimits, Export, Mapping, MessageTrace, ResponseType};
 use crate::jwt::AccountToken;
 use crate::mapping::{Mappings, Pairing};
 use crate::subscription::Subscription;
@@ -42,6 +42,8 @@ pub(crate) struct Exchange {
     pub(crate) services: Vec<(Arc<ServiceImport>, Arc<Subscription>)>,
     /// Renames what its clients publish; `None` when nothing is.
     pub(crate) mappings: Option<Arc<Mappings>>,
+    /// The same as they were configured, or signed.
+    pub(crate) configured_mappings: Vec<Mapping>,
     /// What others may import.
     pub(crate) exports: Vec<Export>,
     pub(crate) limits: AccountLimits,

@@ -26,6 +26,7 @@ mod varz;
 pub(crate) use accstatz::{AccountStat, Volume};
 pub(crate) use query::BadRequest;
 pub(crate) use report::Report;
-pub(crate) use sample::Sample;
+pub(crate) use sample::{Sample, is_zero};
 pub(crate) use server::{Scheme, serve};
 pub(crate) use state::{Stage, State};
+pub(crate) use varz::PerKind;

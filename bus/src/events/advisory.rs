@@ -69,6 +69,8 @@ pub(crate) struct ClientInfo {
     rtt: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     stop: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issuer_key: Option<Arc<str>>,
     name_tag: Arc<str>,
     kind: &'static str,
     client_type: &'static str,
@@ -136,7 +138,8 @@ impl ClientInfo {
             version: who.version.clone(),
             rtt: sample.rtt.map(human::nanos),
             stop: sample.stop.map(|(at, _)| human::time(at)),
-            name_tag: Arc::clone(account),
+            name_tag: Arc::clone(who.label.as_ref().unwrap_or(account)),
+            issuer_key: who.issuer_key.clone(),
             kind: "Client",
             client_type: sample.transport,
         }

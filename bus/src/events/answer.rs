@@ -1,5 +1,6 @@
 //! Requests into answers.
 
+use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use serde::de::DeserializeOwned;
@@ -14,8 +15,8 @@ use super::statsz::{RouteStat, ServerStats, Statsz};
 use crate::client::Kind;
 use crate::hub::Hub;
 use crate::monitor::{
-    BadRequest, Report, Volume, absent, accountz, accstatz, connz, healthz, human, process, routez,
-    subsz,
+    BadRequest, PerKind, Report, Volume, absent, accountz, accstatz, connz, healthz, human,
+    process, routez, subsz,
 };
 use crate::protocol;
 use crate::session::End;
@@ -134,6 +135,10 @@ pub(crate) fn pulse(hub: &Hub) -> ServerStats {
             received: sum(clients.received(), servers.received()),
             received_from_clients: clients.received(),
             slow_consumers: stats.slow_consumers,
+            slow_consumer_stats: PerKind::of_clients(stats.slow_consumers),
+            stale_connections: hub.stale_connections(),
+            stale_connection_stats: PerKind::of_clients(hub.stale_connections()),
+            stalled_clients: hub.monitor.stalls.load(Ordering::Relaxed),
             active_servers: routes.len() + 1,
             routes,
             gomaxprocs: cores,

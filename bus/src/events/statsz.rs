@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::answer::ServerInfo;
-use crate::monitor::Volume;
+use crate::monitor::{PerKind, Volume, human, is_zero};
 
 /// The message.
 #[derive(Debug, Serialize)]
@@ -18,6 +18,7 @@ pub(crate) struct Statsz {
     pub(crate) start: String,
     pub(crate) mem: u64,
     pub(crate) cores: usize,
+    #[serde(serialize_with = "human::number")]
     pub(crate) cpu: f64,
     pub(crate) connections: usize,
     pub(crate) total_connections: u64,
@@ -28,6 +29,14 @@ pub(crate) struct Statsz {
     pub(crate) received: Volume,
     pub(crate) received_from_clients: Volume,
     pub(crate) slow_consumers: u64,
+    #[serde(skip_serializing_if = "PerKind::is_empty")]
+    pub(crate) slow_consumer_stats: PerKind,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) stale_connections: u64,
+    #[serde(skip_serializing_if = "PerKind::is_empty")]
+    pub(crate) stale_connection_stats: PerKind,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) stalled_clients: u64,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) routes: Vec<RouteStat>,
     pub(crate) active_servers: usize,

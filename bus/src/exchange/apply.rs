@@ -73,6 +73,7 @@ impl Planned {
             streams: streams.collect(),
             services: services.collect(),
             mappings: self.mappings,
+            configured_mappings: self.account.mappings,
             exports: self.account.exports,
             limits: self.account.limits,
             trace: self.account.trace.map(Arc::new),

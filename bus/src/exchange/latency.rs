@@ -14,7 +14,7 @@ const KIND: &str = "io.nats.server.metric.v1.service_latency";
 /// What an exporter wants to know about its service.
 #[derive(Clone, Debug)]
 pub(crate) struct LatencySampling {
-    sampling: Sampling,
+    pub(crate) sampling: Sampling,
     /// Where in the exporter's account the samples go.
     pub(crate) subject: Box<[u8]>,
 }

@@ -1,12 +1,13 @@
 //! `/accountz`: the subject spaces, by name or one in detail.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::query::Query;
 use super::subsz::SublistStats;
-use crate::config::accounts::{self as config, Crossing, ResponseType};
+use crate::config::accounts::{self as config, Crossing, ResponseType, Sampling};
 use crate::exchange::Exchange;
 
 /// What is asked. As JSON it is the payload of a `$SYS.REQ.….ACCOUNTZ` request.
@@ -52,10 +53,15 @@ pub(crate) struct Account {
     pub(crate) leafnode_connections: usize,
     pub(crate) client_connections: usize,
     pub(crate) subscriptions: usize,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) mappings: BTreeMap<String, Vec<Destination>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) exports: Vec<Export>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) imports: Vec<Import>,
+    /// Who signed its JWT.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) issuer_key: Option<String>,
     pub(crate) name_tag: Arc<str>,
     pub(crate) sublist_stats: SublistStats,
 }
@@ -67,9 +73,62 @@ pub(crate) struct Export {
     /// `stream` or `service`.
     #[serde(rename = "type")]
     pub(crate) kind: &'static str,
+    /// Importers need a token.
+    #[serde(rename = "token_req", skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) token_required: bool,
     /// How a service answers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) response_type: Option<&'static str>,
+    #[serde(rename = "service_latency", skip_serializing_if = "Option::is_none")]
+    pub(crate) latency: Option<Latency>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) approved_accounts: Vec<String>,
+}
+
+/// How long a service takes is measured.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Latency {
+    /// Percent; 0 when headers decide.
+    pub(crate) sampling: u8,
+    /// Where the samples go.
+    pub(crate) results: String,
+}
+
+/// Where a mapping leads.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Destination {
+    pub(crate) subject: String,
+    /// Its share in percent.
+    pub(crate) weight: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cluster: Option<String>,
+}
+
+impl Latency {
+    fn new(sampling: Sampling, subject: &[u8]) -> Self {
+        Latency {
+            sampling: match sampling {
+                Sampling::Headers => 0,
+                Sampling::Percent(percent) => percent,
+            },
+            results: String::from_utf8_lossy(subject).into_owned(),
+        }
+    }
+}
+
+/// The mappings of an account, by what is mapped.
+pub(crate) fn mappings(exchange: &Exchange) -> BTreeMap<String, Vec<Destination>> {
+    let destination = |to: &config::Destination| Destination {
+        subject: to.subject.clone(),
+        weight: to.weight,
+        cluster: to.cluster.clone(),
+    };
+    let all = exchange.configured_mappings.iter();
+    all.map(|mapping| {
+        let to = mapping.destinations.iter().map(destination).collect();
+        (mapping.subject.clone(), to)
+    })
+    .collect()
 }
 
 impl Export {
@@ -78,6 +137,12 @@ impl Export {
         Export {
             subject: export.subject.clone(),
             kind: kind(export.kind),
+            token_required: export.token_required,
+            latency: export
+                .latency
+                .as_ref()
+                .map(|latency| Latency::new(latency.sampling, latency.subject.as_bytes())),
+            approved_accounts: export.accounts.clone().unwrap_or_default(),
             response_type: (export.kind == Crossing::Service).then_some(match export.response {
                 ResponseType::Singleton => "Singleton",
                 ResponseType::Stream => "Streamed",
@@ -100,6 +165,7 @@ impl Import {
             invalid: false,
             share: false,
             tracking: false,
+            latency: None,
         });
         let services = exchange.services.iter().map(|(import, _)| Import {
             subject: text(&import.pairing.remote),
@@ -109,7 +175,12 @@ impl Import {
             kind: kind(Crossing::Service),
             invalid: false,
             share: import.share,
-            tracking: import.export.latency.is_some(),
+            tracking: false,
+            latency: import
+                .export
+                .latency
+                .as_ref()
+                .map(|latency| Latency::new(latency.sampling, &latency.subject)),
         });
         streams.chain(services).collect()
     }
@@ -136,5 +207,8 @@ pub(crate) struct Import {
     pub(crate) kind: &'static str,
     pub(crate) invalid: bool,
     pub(crate) share: bool,
+    /// Whether this very import waits for an answer that is measured; only those of answers do.
     pub(crate) tracking: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) latency: Option<Latency>,
 }

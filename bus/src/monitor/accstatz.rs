@@ -76,9 +76,10 @@ impl Options {
 }
 
 impl AccountStat {
-    /// An account by name and its numbers; `routes` is the part of the traffic that routes have.
+    /// An account by name, what people call it, and its numbers; `routes` is the part of the traffic that routes have.
     pub(crate) fn new(
         name: &Arc<str>,
+        label: &Arc<str>,
         connections: usize,
         subscriptions: usize,
         clients: Traffic,
@@ -95,7 +96,7 @@ impl AccountStat {
         };
         AccountStat {
             acc: Arc::clone(name),
-            name: Arc::clone(name),
+            name: Arc::clone(label),
             conns: connections,
             leafnodes: 0,
             total_conns: connections,
@@ -140,12 +141,12 @@ mod tests {
             in_bytes: 10,
             out_bytes: 20,
         };
-        let stat = AccountStat::new(&"A".into(), 3, 4, traffic, traffic, 5);
+        let stat = AccountStat::new(&"A".into(), &"a".into(), 3, 4, traffic, traffic, 5);
         let none = json!({ "msgs": 0, "bytes": 0 });
         assert_eq!(
             serde_json::to_value(stat).unwrap(),
             json!({
-                "acc": "A", "name": "A", "conns": 3, "leafnodes": 0, "total_conns": 3, "num_subscriptions": 4,
+                "acc": "A", "name": "a", "conns": 3, "leafnodes": 0, "total_conns": 3, "num_subscriptions": 4,
                 "sent": { "msgs": 4, "bytes": 40, "gateways": none, "leafs": none,
                     "routes": { "msgs": 2, "bytes": 20 } },
                 "received": { "msgs": 2, "bytes": 20, "gateways": none, "leafs": none,

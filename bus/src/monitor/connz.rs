@@ -306,7 +306,7 @@ impl Connection {
             subscriptions_list: names,
             subscriptions_list_detail: detail,
             issuer_key: shown(&who.issuer_key),
-            name_tag: shown(&who.account),
+            name_tag: shown(&who.label),
         }
     }
 }

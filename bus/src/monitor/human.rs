@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use serde::Serializer;
 
 /// A moment, as RFC 3339 with nanoseconds.
 pub(crate) fn time(at: SystemTime) -> String {
@@ -12,6 +13,25 @@ pub(crate) fn time(at: SystemTime) -> String {
 /// How long, in whole nanoseconds.
 pub(crate) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// A number without a fraction when it has none: readers may expect whole ones to look like it.
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands references out"
+)]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::float_cmp,
+    reason = "whether it is the same number is just what is asked"
+)]
+pub(crate) fn number<S: Serializer>(value: &f64, to: S) -> Result<S::Ok, S::Error> {
+    let whole = *value as i64;
+    if whole as f64 == *value {
+        to.serialize_i64(whole)
+    } else {
+        to.serialize_f64(*value)
+    }
 }
 
 /// How long, to the second and without leading zeros: `1y2d3h4m5s`.
@@ -83,6 +103,22 @@ mod tests {
             (86_400 * 800 + 5, "2y70d0h0m5s"),
         ] {
             assert_eq!(elapsed(Duration::from_secs(seconds)), text);
+        }
+    }
+
+    #[test]
+    fn whole_numbers_have_no_fraction() {
+        #[derive(serde::Serialize)]
+        struct One(#[serde(serialize_with = "number")] f64);
+        for (value, text) in [
+            (2.0, "2"),
+            (0.0, "0"),
+            (12.5, "12.5"),
+            (-3.0, "-3"),
+            (1e300, "1e+300"),
+        ] {
+            let written = serde_json::to_string(&One(value));
+            assert_eq!(written.ok().as_deref(), Some(text));
         }
     }
 

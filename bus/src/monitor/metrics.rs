@@ -1,5 +1,8 @@
 //! What Prometheus is told, and under which names.
 
+use std::time::SystemTime;
+
+use super::process;
 use super::prometheus::{Kind, Page, Point};
 use super::report::Report;
 use crate::hub::Hub;
@@ -44,6 +47,26 @@ pub(crate) fn page(hub: &Hub) -> String {
             "Accounts with clients.",
             wide(totals.active_accounts),
         ),
+        (
+            "payload_max_bytes",
+            "Largest message that is taken.",
+            wide(varz.max_payload),
+        ),
+        (
+            "pending_bytes",
+            "What waits for clients to take it.",
+            wide(totals.pending),
+        ),
+        (
+            "start_time_seconds",
+            "When it started, in seconds since 1970.",
+            seconds(hub.started_at),
+        ),
+        (
+            "config_load_time_seconds",
+            "When the configuration was last read, in seconds since 1970.",
+            seconds(hub.monitor.loaded()),
+        ),
     ] {
         page.one(Kind::Gauge, &format!("cupola_bus_{name}"), help, number);
     }
@@ -75,6 +98,14 @@ pub(crate) fn page(hub: &Hub) -> String {
         ),
     ] {
         page.one(Kind::Counter, &format!("cupola_bus_{name}"), help, number);
+    }
+    if let Some(used) = process::cpu_seconds() {
+        page.one(
+            Kind::Counter,
+            "cupola_bus_cpu_seconds_total",
+            "Processor time used.",
+            used,
+        );
     }
     let (clients, routes) = (totals.of_clients, totals.of_routes);
     let by_peer = |clients: u64, routes: u64| -> [Point<'static, u64>; 2] {
@@ -177,6 +208,11 @@ fn requests(page: &mut Page, hub: &Hub) {
         "Monitoring requests answered.",
         labels.iter().map(|(label, count)| (&label[..], *count)),
     );
+}
+
+fn seconds(at: SystemTime) -> u64 {
+    let since = at.duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
 }
 
 fn wide(number: usize) -> u64 {

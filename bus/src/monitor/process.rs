@@ -51,6 +51,15 @@ impl Load {
     }
 }
 
+/// Processor time of this process so far, in seconds.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "seconds need no more than 53 bits"
+)]
+pub(crate) fn cpu_seconds() -> Option<f64> {
+    processor_ticks().map(|ticks| ticks as f64 / TICKS)
+}
+
 /// User and system time so far.
 fn processor_ticks() -> Option<u64> {
     ticks_in(&std::fs::read_to_string("/proc/self/stat").ok()?)

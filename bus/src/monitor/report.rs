@@ -16,13 +16,14 @@ use super::query::{BadRequest, shorten};
 use super::routez::{self, Route, Routez};
 use super::sample::{Sample, Subscribed};
 use super::subsz::{self, Subsz, Tally};
-use super::varz::{AllTraffic, Nothing, PerKind, Varz};
+use super::varz::{AllTraffic, ClusterOptions, Nothing, PerKind, Varz, WebsocketOptions};
 use crate::account::Account;
 use crate::client::{Client, Kind};
 use crate::hub::{Hub, Traffic};
 use crate::protocol;
 use crate::subject;
 use crate::sublist::Member as _;
+use crate::wire::tls::Acceptor;
 
 /// Subscriptions in one answer at most, over all its connections.
 const LISTED: usize = 1 << 18;
@@ -43,6 +44,8 @@ pub(crate) struct Totals {
     pub(crate) of_clients: Traffic,
     pub(crate) of_routes: Traffic,
     pub(crate) active_accounts: usize,
+    /// Bytes that wait for clients.
+    pub(crate) pending: usize,
 }
 
 /// One account in numbers.
@@ -85,6 +88,7 @@ impl<'a> Report<'a> {
                 totals.of_routes.add(&traffic);
             } else {
                 totals.clients += 1;
+                totals.pending += client.out().pending;
                 totals.of_clients.add(&traffic);
                 accounts.insert(client.account().index);
             }
@@ -105,10 +109,7 @@ impl<'a> Report<'a> {
         let totals = self.totals();
         let cores = process::cores();
         let http = facts.http.or(facts.https);
-        let clients = |clients| PerKind {
-            clients,
-            ..PerKind::default()
-        };
+        let door = settings.security.websocket.as_ref();
         Varz {
             server_id: self.id(),
             server_name: hub.name.clone(),
@@ -117,7 +118,9 @@ impl<'a> Report<'a> {
             go: concat!("cupola-bus ", env!("CARGO_PKG_VERSION")),
             host: hub.address.ip().to_string(),
             port: hub.address.port(),
-            auth_required: info.auth_required,
+            // Also where those who say nothing are let in as somebody.
+            auth_required: info.auth_required
+                || settings.config.authorization.no_auth_user.is_some(),
             tls_required: info.tls_required,
             tls_verify: info.tls_verify,
             connect_urls: info.connect_urls,
@@ -134,11 +137,19 @@ impl<'a> Report<'a> {
             max_control_line: limits.max_control_line,
             max_payload: limits.max_payload,
             max_pending: limits.max_pending,
-            cluster: facts.cluster(hub.monitor.cluster_address.get()),
+            cluster: ClusterOptions {
+                tls_cert_not_after: hub
+                    .cluster()
+                    .and_then(|node| node.tls.as_ref()?.acceptor.not_after()),
+                ..facts.cluster(hub.monitor.cluster_address.get())
+            },
             gateway: Nothing {},
             leaf: Nothing {},
             mqtt: Nothing {},
-            websocket: facts.websocket(hub.websocket_address.get()),
+            websocket: WebsocketOptions {
+                tls_cert_not_after: door.and_then(|door| door.tls.as_ref()?.not_after()),
+                ..facts.websocket(hub.websocket_address.get())
+            },
             jetstream: Nothing {},
             tls_timeout: facts.tls_timeout,
             write_deadline: human::nanos(limits.write_deadline),
@@ -163,8 +174,9 @@ impl<'a> Report<'a> {
             config_load_time: human::time(hub.monitor.loaded()),
             tags: settings.config.server_tags.clone(),
             system_account: hub.accounts.system().map(|it| it.name.to_string()),
-            slow_consumer_stats: clients(stats.slow_consumers),
-            stale_connection_stats: clients(hub.stale_connections()),
+            slow_consumer_stats: PerKind::of_clients(stats.slow_consumers),
+            stale_connection_stats: PerKind::of_clients(hub.stale_connections()),
+            tls_cert_not_after: settings.security.tls.as_ref().and_then(Acceptor::not_after),
         }
     }
 
@@ -380,9 +392,11 @@ impl<'a> Report<'a> {
             leafnode_connections: 0,
             client_connections: by_account.get(&account.index).map_or(0, |it| it.clients),
             subscriptions: stats.num_subscriptions,
+            mappings: accountz::mappings(&exchange),
             exports: exchange.exports.iter().map(accountz::Export::of).collect(),
             imports: accountz::Import::all(&exchange),
-            name_tag: Arc::clone(&account.name),
+            issuer_key: exchange.token.as_ref().map(|it| it.issuer().to_owned()),
+            name_tag: account.label(),
             sublist_stats: stats,
         })
     }
@@ -407,6 +421,7 @@ impl<'a> Report<'a> {
             let here = by_account.get(&account.index).copied().unwrap_or_default();
             AccountStat::new(
                 &account.name,
+                &account.label(),
                 here.clients,
                 self.tally(account, &by_account).subscriptions,
                 here.traffic,

@@ -50,6 +50,8 @@ pub(crate) struct Who {
     pub(crate) issuer_key: Option<Arc<str>>,
     /// Its account; absent as long as it has not been let in.
     pub(crate) account: Option<Arc<str>>,
+    /// What people call that.
+    pub(crate) label: Option<Arc<str>>,
 }
 
 /// A certificate, by its names.
@@ -117,6 +119,7 @@ impl Sample {
                     .and_then(|who| who.issuer_key.as_deref().map(Arc::from)),
                 user: known.or_else(|| about.claims.clone()),
                 account: Some(Arc::clone(&about.account.name)),
+                label: Some(about.account.label()),
             }
         };
         let (pending, delivered) = {
@@ -157,13 +160,15 @@ impl Sample {
         sample.stop = Some((SystemTime::now(), end.reason()));
         sample.pending = 0;
         sample.subscriptions = had.len();
+        let account = Arc::clone(&client.account().name);
         sample.kept = had
             .iter()
             .take(KEPT)
-            .map(|sub| Subscribed::of(sub))
+            .map(|sub| Subscribed::of(sub).within(&account))
             .collect();
         if end.is_refusal() {
             sample.who.account = None;
+            sample.who.label = None;
             // Not the user that those are who say nothing.
             sample.who.user = client.about().claims.clone();
         }

@@ -175,6 +175,7 @@ impl Facts {
             tls_required: cluster.tls.is_some(),
             tls_verify: cluster.tls.as_ref().is_some_and(verifies),
             pool_size: -1,
+            tls_cert_not_after: None,
         });
         let websocket = config.websocket.as_ref().map(|websocket| WebsocketOptions {
             host: websocket.listen.ip().to_string(),
@@ -186,6 +187,7 @@ impl Facts {
             allowed_origins: websocket.allowed_origins.clone(),
             compression: websocket.compression,
             handshake_timeout: human::nanos(websocket.handshake_timeout),
+            tls_cert_not_after: None,
         });
         Facts {
             http,

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::human;
 use super::page::Page;
 use super::query::{BadRequest, Query, shorten};
 use super::sample::Subscribed;
@@ -43,8 +44,10 @@ pub(crate) struct SublistStats {
     pub(crate) num_inserts: u64,
     pub(crate) num_removes: u64,
     pub(crate) num_matches: u64,
+    #[serde(serialize_with = "human::number")]
     pub(crate) cache_hit_rate: f64,
     pub(crate) max_fanout: usize,
+    #[serde(serialize_with = "human::number")]
     pub(crate) avg_fanout: f64,
 }
 

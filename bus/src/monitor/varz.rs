@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::human;
 use super::sample::is_zero;
 use crate::hub::Traffic;
 
@@ -39,6 +40,7 @@ pub(crate) struct Varz {
     pub(crate) http_base_path: String,
     pub(crate) https_port: u16,
     /// Seconds.
+    #[serde(serialize_with = "human::number")]
     pub(crate) auth_timeout: f64,
     pub(crate) max_control_line: usize,
     pub(crate) max_payload: usize,
@@ -50,6 +52,7 @@ pub(crate) struct Varz {
     pub(crate) websocket: WebsocketOptions,
     pub(crate) jetstream: Nothing,
     /// Seconds.
+    #[serde(serialize_with = "human::number")]
     pub(crate) tls_timeout: f64,
     /// Nanoseconds.
     pub(crate) write_deadline: u64,
@@ -61,6 +64,7 @@ pub(crate) struct Varz {
     pub(crate) cores: usize,
     pub(crate) gomaxprocs: usize,
     /// Percent of one core.
+    #[serde(serialize_with = "human::number")]
     pub(crate) cpu: f64,
     pub(crate) connections: usize,
     pub(crate) total_connections: u64,
@@ -81,6 +85,9 @@ pub(crate) struct Varz {
     pub(crate) system_account: Option<String>,
     pub(crate) slow_consumer_stats: PerKind,
     pub(crate) stale_connection_stats: PerKind,
+    /// When the certificate that clients see is no longer valid.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tls_cert_not_after: Option<String>,
 }
 
 /// Messages and bytes: all, and those of clients alone.
@@ -105,11 +112,11 @@ pub(crate) struct ClusterOptions {
     pub(crate) host: String,
     #[serde(rename = "cluster_port", skip_serializing_if = "is_port_none")]
     pub(crate) port: u16,
-    #[serde(skip_serializing_if = "is_unset")]
+    #[serde(skip_serializing_if = "is_unset", serialize_with = "human::number")]
     pub(crate) auth_timeout: f64,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) urls: Vec<String>,
-    #[serde(skip_serializing_if = "is_unset")]
+    #[serde(skip_serializing_if = "is_unset", serialize_with = "human::number")]
     pub(crate) tls_timeout: f64,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) tls_required: bool,
@@ -118,6 +125,8 @@ pub(crate) struct ClusterOptions {
     /// Connections per peer; -1 when there is a single one that is not pooled.
     #[serde(skip_serializing_if = "is_pool_unset")]
     pub(crate) pool_size: i32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tls_cert_not_after: Option<String>,
 }
 
 /// The websocket listener as configured; empty without one.
@@ -142,6 +151,8 @@ pub(crate) struct WebsocketOptions {
     /// Nanoseconds.
     #[serde(skip_serializing_if = "is_zero")]
     pub(crate) handshake_timeout: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tls_cert_not_after: Option<String>,
 }
 
 /// What this broker has no counterpart for.
@@ -149,12 +160,27 @@ pub(crate) struct WebsocketOptions {
 pub(crate) struct Nothing {}
 
 /// A count for each kind of connection.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct PerKind {
     pub(crate) clients: u64,
     pub(crate) routes: u64,
     pub(crate) gateways: u64,
     pub(crate) leafs: u64,
+}
+
+// === impl PerKind ===
+
+impl PerKind {
+    pub(crate) fn of_clients(clients: u64) -> Self {
+        PerKind {
+            clients,
+            ..PerKind::default()
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        *self == PerKind::default()
+    }
 }
 
 // === impl AllTraffic ===

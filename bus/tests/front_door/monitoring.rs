@@ -294,6 +294,58 @@ async fn subscriptions_are_counted_listed_and_tested() {
 }
 
 #[tokio::test]
+async fn accounts_are_shown_with_what_they_share_and_rename() {
+    let broker = monitored(json!({ "system_account": "S", "accounts": [
+        { "name": "A", "users": [{ "user": "a", "password": "p" }],
+          "exports": [{ "kind": "service", "subject": "q", "accounts": ["B"],
+            "latency": { "sampling": { "percent": 25 }, "subject": "took" } }],
+          "mappings": [{ "subject": "x", "destinations": [
+            { "subject": "y", "weight": 40 }, { "subject": "z", "weight": 10, "cluster": "far" } ] }] },
+        { "name": "B", "users": [{ "user": "b", "password": "p" }],
+          "imports": [{ "kind": "service", "account": "A", "subject": "q" }] },
+        { "name": "S" },
+    ] }))
+    .await;
+    let all = get(&broker, "/accountz").await.json();
+    assert_eq!(all["accounts"], json!(["$G", "A", "B", "S"]));
+    let shown = get(&broker, "/accountz?acc=A").await.json();
+    let shown = &shown["account_detail"];
+    let latency = json!({ "sampling": 25, "results": "took" });
+    assert_eq!(
+        shown["exports"],
+        json!([{ "subject": "q", "type": "service", "response_type": "Singleton",
+            "service_latency": latency, "approved_accounts": ["B"] }])
+    );
+    assert_eq!(
+        shown["mappings"],
+        json!({ "x": [{ "subject": "y", "weight": 40 }, { "subject": "z", "weight": 10, "cluster": "far" }] })
+    );
+    let importer = get(&broker, "/accountz?acc=B").await.json();
+    let import = &importer["account_detail"]["imports"][0];
+    assert_eq!(
+        (&import["latency"], &import["tracking"]),
+        (&latency, &json!(false))
+    );
+}
+
+#[tokio::test]
+async fn the_refused_are_shown_as_who_they_said_they_are() {
+    let broker = monitored(json!({ "authorization": {
+        "users": [{ "user": "guest", "password": "p" }], "no_auth_user": "guest" } }))
+    .await;
+    let varz = get(&broker, "/varz").await;
+    assert_eq!(varz.json()["auth_required"], true);
+    assert!(varz.body.contains("\"auth_timeout\": 2,"), "{}", varz.body);
+    let mut wrong = broker.raw().await;
+    wrong
+        .send("CONNECT {\"user\":\"mallory\",\"pass\":\"x\"}\r\n")
+        .await;
+    wrong.ends_with("-ERR 'Authorization Violation'\r\n").await;
+    let closed = get(&broker, "/connz?state=closed&auth=1").await.json();
+    assert_eq!(closed["connections"][0]["authorized_user"], "mallory");
+}
+
+#[tokio::test]
 async fn round_trips_are_measured_by_pings() {
     let broker =
         monitored(json!({ "limits": { "ping_interval": "50ms", "ping_max": 1000 } })).await;
@@ -416,13 +468,20 @@ async fn prometheus_can_read_the_metrics() {
     let answer = get(&broker, "/metrics").await;
     assert_eq!(answer.kind, "text/plain; version=0.0.4; charset=utf-8");
     let mut types = std::collections::HashMap::new();
+    let mut helped = std::collections::HashSet::new();
+    let mut series = std::collections::HashSet::new();
     for line in answer.body.lines() {
         if let Some(rest) = line.strip_prefix("# TYPE ") {
             let (name, kind) = rest.split_once(' ').unwrap();
             assert_eq!(types.insert(name, kind), None, "{name} twice");
             assert_eq!(kind == "counter", name.ends_with("_total"), "{name} {kind}");
-        } else if !line.starts_with("# HELP ") {
+            assert!(helped.contains(name), "{name} has no help before its type");
+        } else if let Some(rest) = line.strip_prefix("# HELP ") {
+            let (name, help) = rest.split_once(' ').unwrap();
+            assert!(help.ends_with('.') && helped.insert(name), "{rest}");
+        } else {
             let (name, number) = line.rsplit_once(' ').unwrap();
+            assert!(series.insert(name), "{name} twice");
             let name = name.split('{').next().unwrap();
             assert!(types.contains_key(name), "{name} has no type");
             assert!(name.starts_with("cupola_bus_"), "{name}");

@@ -46,6 +46,8 @@ const PATHS: &[&str] = &[
     "/connz?auth=1&subs=detail",
     "/connz?state=closed&auth=1",
     "/connz?state=any&sort=subs&limit=2&offset=1",
+    // As `nats-top` does.
+    "/connz?limit=1024&sort=bytes_to&subs=1",
     "/subsz",
     "/subsz?subs=1&acc=A&test=foo",
     "/routez",
@@ -93,6 +95,47 @@ const REQUESTS: &[(&str, &str)] = &[
     ("$SYS.REQ.ACCOUNT.A.LEAFZ", ""),
     ("$SYS.REQ.ACCOUNT.A.JSZ", ""),
     ("$SYS.REQ.ACCOUNT.PING.STATZ", ""),
+];
+/// What the tools of people send, byte for byte but for the name of the server they mean: `nats server
+/// ping`, `list`, `info`, `check server`, `report connections|accounts|health|routes|cpu`, `request …` and
+/// `nats account report statistics`, all fields written out as Go does.
+const TOOLS: &[(&str, &str)] = &[
+    (
+        "$SYS.REQ.SERVER.PING",
+        r#"{"server_name":"alpha","exact_match":true}"#,
+    ),
+    (
+        "$SYS.REQ.SERVER.PING.VARZ",
+        r#"{"server_name":"alpha","exact_match":true}"#,
+    ),
+    (
+        "$SYS.REQ.SERVER.PING.CONNZ",
+        r#"{"sort":"","auth":true,"subscriptions":true,"subscriptions_detail":false,"offset":0,"limit":1024,"cid":0,"mqtt_client":"","state":0,"user":"","acc":"","filter_subject":"","server_name":"alpha","exact_match":true}"#,
+    ),
+    (
+        "$SYS.REQ.SERVER.PING.CONNZ",
+        r#"{"sort":"","auth":true,"subscriptions":true,"subscriptions_detail":false,"offset":1025,"limit":1024,"cid":0,"mqtt_client":"","state":2,"user":"a","acc":"A","filter_subject":"foo","server_name":"alpha","exact_match":true}"#,
+    ),
+    (
+        "$SYS.REQ.SERVER.PING.HEALTHZ",
+        r#"{"js-enabled-only":true,"server_name":"alpha","exact_match":true}"#,
+    ),
+    (
+        "$SYS.REQ.SERVER.PING.ROUTEZ",
+        r#"{"subscriptions":false,"subscriptions_detail":false,"server_name":"alpha","exact_match":true}"#,
+    ),
+    (
+        "$SYS.REQ.SERVER.PING.SUBSZ",
+        r#"{"offset":0,"limit":1024,"subscriptions":false,"server_name":"alpha"}"#,
+    ),
+    (
+        "$SYS.REQ.SERVER.PING.ACCOUNTZ",
+        r#"{"account":"A","server_name":"alpha"}"#,
+    ),
+    (
+        "$SYS.REQ.ACCOUNT.PING.STATZ",
+        r#"{"accounts":null,"include_unused":true,"server_name":"alpha"}"#,
+    ),
 ];
 /// What servers before 2.10 cannot be asked.
 const LATER_REQUESTS: &[(&str, &str)] = &[
@@ -181,6 +224,7 @@ fn observe(program: &Path, is_old: bool) -> Shapes {
         }
     };
     ask(REQUESTS);
+    ask(TOOLS);
     if !is_old {
         ask(LATER_REQUESTS);
         let answer = asker.request(
@@ -205,6 +249,15 @@ fn observe(program: &Path, is_old: bool) -> Shapes {
         let answer = own.request(subject, "");
         record(&mut shapes, &format!("own {subject}"), &answer);
     }
+    // An account's question about itself is for all servers.
+    own.send("SUB _I.all all\r\nPUB $SYS.REQ.ACCOUNT.PING.CONNZ _I.all 0\r\n\r\n");
+    let mut answered = [0, 0].map(|_| {
+        let answer = own.wait_for("the answers of both", |message| message.subject == "_I.all");
+        let answer: Value = serde_json::from_str(&answer.body).unwrap();
+        answer["server"]["name"].as_str().unwrap().to_owned()
+    });
+    answered.sort();
+    assert_eq!(answered, ["alpha", "beta"]);
     alpha.terminate();
     let subject = format!("$SYS.SERVER.{id}.SHUTDOWN");
     let message = listener.wait_for("SHUTDOWN", |message| message.subject == subject);

@@ -26,6 +26,7 @@ fn three() -> Vec<Arc<Sample>> {
             who: Who {
                 user: Some(user.into()),
                 account: Some("$G".into()),
+                label: Some("$G".into()),
                 ..Who::default()
             },
             tls: None,

@@ -10,7 +10,7 @@ use rustls::pki_types::ServerName;
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
-use super::{TlsCodec, TlsConfigError, files, names, trust};
+use super::{Leaf, TlsCodec, TlsConfigError, files, names, trust};
 use crate::config::{HandshakeFirst, Tls};
 use crate::wire::CodecError;
 
@@ -27,6 +27,8 @@ pub(crate) struct Acceptor {
     /// Whether it comes before INFO.
     pub(crate) first: HandshakeFirst,
     rate: Option<Rate>,
+    /// Until when its first certificate is valid, in seconds since 1970.
+    not_after: Option<i64>,
 }
 
 /// Who comes to a listener.
@@ -79,6 +81,8 @@ impl Acceptor {
         } else {
             return Err(TlsConfigError::PinsWithoutVerify);
         };
+        let first = chosen.first().and_then(|pair| pair.cert.first());
+        let not_after = first.and_then(Leaf::parse).map(|leaf| leaf.not_after());
         let mut config = builder.with_cert_resolver(Arc::new(Choice(chosen)));
         // NATS clients do not resume sessions. Offering it would cost each of them a ticket, and a
         // resumed session has not been looked at by the certificates of a later reload.
@@ -90,11 +94,18 @@ impl Acceptor {
             maps_users,
             timeout: tls.timeout,
             first: tls.handshake_first,
+            not_after,
             rate: (tls.connection_rate_limit > 0).then(|| Rate {
                 limit: tls.connection_rate_limit,
                 begun: Mutex::new((Instant::now(), 0)),
             }),
         })
+    }
+
+    /// Until when its first certificate is valid, as RFC 3339.
+    pub(crate) fn not_after(&self) -> Option<String> {
+        let at = chrono::DateTime::from_timestamp(self.not_after?, 0)?;
+        Some(at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true))
     }
 
     /// What it is made of, for a connection that is no [`TlsCodec`].

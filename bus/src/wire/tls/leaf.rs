@@ -54,6 +54,11 @@ pub(crate) struct Leaf {
 // === impl Leaf ===
 
 impl Leaf {
+    /// When it is no longer valid, in seconds since 1970.
+    pub(super) fn not_after(&self) -> i64 {
+        self.validity.1
+    }
+
     /// Reads a certificate; `None` when it is none.
     pub(crate) fn parse(der: &CertificateDer<'_>) -> Option<Self> {
         let (_, certificate) = X509Certificate::from_der(der).ok()?;
