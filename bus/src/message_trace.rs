@@ -7,6 +7,9 @@
 //!
 //! An account may have its sampled messages traced (`msg_trace`): those with a W3C `traceparent` that says
 //! so, to a subject of the account's choice.
+//!
+//! Each server tells its own part. A message that goes on to another one carries in `Nats-Trace-Hop` which
+//! way it takes: `1` is the first server it was sent to, and `1.2` the second one that sent it to.
 
 mod event;
 mod header;
@@ -38,6 +41,8 @@ const ONLY: &str = "Nats-Trace-Only";
 const ORIGIN: &str = "Nats-Trace-Origin-Account";
 /// The header that names the encodings its sender can read.
 const ENCODINGS: &str = "Accept-Encoding";
+/// The header that says by which way a message has come from another server.
+pub(crate) const HOP: &str = "Nats-Trace-Hop";
 /// Steps that are noted; of a message to more receivers the rest is not.
 const STEPS: usize = 4096;
 
@@ -65,6 +70,10 @@ pub(crate) struct Trace {
     /// How the event is to be packed.
     pub(crate) encoding: Option<Encoding>,
     request: Request,
+    /// By which way it came here.
+    hop: Option<String>,
+    /// Servers it has been sent to from here.
+    hops: u32,
     events: Vec<Event>,
 }
 
@@ -82,6 +91,8 @@ struct Request {
 struct Report<'a> {
     server: &'a ServerInfo,
     request: &'a Request,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hops: Option<u32>,
     events: &'a [Event],
 }
 
@@ -137,10 +148,12 @@ impl Trace {
                 .any(|word| value.eq_ignore_ascii_case(word))
         };
         let only = asked.is_some() && first(ONLY).is_some_and(is_on);
-        if first(ORIGIN).is_some() {
+        // A client cannot have come by way of another server, nor from another account.
+        let is_route = from.kind == Kind::Route;
+        if !is_route && first(ORIGIN).is_some() {
             return if only { Wish::Drop } else { Wish::Disabled };
         }
-        let destination = match (asked, sampling) {
+        let destination: Box<[u8]> = match (asked, sampling) {
             (Some(asked), _) => asked.into(),
             (None, Some(sampling)) if draw(sampling.sampling) => {
                 sampling.destination.as_bytes().into()
@@ -148,6 +161,7 @@ impl Trace {
             (None, Some(_)) => return Wish::Disabled,
             (None, None) => return Wish::None,
         };
+        let hop = first(HOP).filter(|_| is_route).map(str::to_owned);
         let encoding = first(ENCODINGS).map(Encoding::of);
         let size = message.size();
         let mut trace = Trace {
@@ -157,6 +171,8 @@ impl Trace {
             hidden: false,
             encoding,
             request: Request { header, size },
+            hop,
+            hops: 0,
             events: Vec::new(),
         };
         trace.note(Step::In {
@@ -220,16 +236,19 @@ impl Trace {
             account: elsewhere.then(|| account.name.to_string()),
             subscription: text(sub.subject()),
             queue: sub.queue().map(|queue| text(queue)),
+            hop: None,
             error,
         });
     }
 
-    /// It is to go to another server; whether it may. What is only traced stays here, as the other might
-    /// deliver it.
-    pub(crate) fn passes(&mut self, route: &Client) -> bool {
-        if self.hidden {
-            return !self.only;
-        }
+    /// It is to go to another server, which `traces` or does not: the way it takes, if it may. What is only
+    /// traced stays here when the other would deliver it.
+    pub(crate) fn passes(&mut self, route: &Client, traces: bool) -> Option<String> {
+        self.hops += 1;
+        let way = match &self.hop {
+            Some(hop) => format!("{hop}.{}", self.hops),
+            None => self.hops.to_string(),
+        };
         self.note(Step::Out {
             kind: kind(route),
             cid: route.id,
@@ -237,13 +256,14 @@ impl Trace {
             account: None,
             subscription: String::new(),
             queue: None,
-            error: Some(if self.only {
-                reason::NOT_THERE
-            } else {
-                reason::LOST_THERE
-            }),
+            hop: Some(way.clone()),
+            error: match (traces, self.only) {
+                (true, _) => None,
+                (false, true) => Some(reason::NOT_THERE),
+                (false, false) => Some(reason::LOST_THERE),
+            },
         });
-        !self.only
+        (traces || !self.only).then_some(way)
     }
 
     /// The event, with what introduces this server.
@@ -251,6 +271,7 @@ impl Trace {
         let report = Report {
             server,
             request: &self.request,
+            hops: Some(self.hops).filter(|hops| *hops > 0),
             events: &self.events,
         };
         serde_json::to_vec(&report).unwrap_or_default()

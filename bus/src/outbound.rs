@@ -43,6 +43,8 @@ pub(crate) struct Outbound {
     pub(crate) wire: Option<Arc<Wire>>,
     /// Whether the client understands headers.
     pub(crate) headers: bool,
+    /// Whether it is another server that traces messages.
+    pub(crate) traces: bool,
     /// Messages delivered.
     pub(crate) messages: u64,
     /// Bytes of their payloads and headers.
@@ -86,6 +88,7 @@ impl Outbound {
             residue: false,
             wire,
             headers: false,
+            traces: false,
             messages: 0,
             bytes: 0,
             noted: 0,

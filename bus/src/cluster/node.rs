@@ -33,8 +33,10 @@ use crate::wire::tls::{Acceptor, Connector, Listener};
 
 /// Peers to be dialled that nobody has taken on yet; more are heard of again.
 const ERRANDS: usize = 256;
-/// The version of the protocol between servers: INFO may come at any time.
-const PROTO: i64 = 1;
+/// The version of the protocol between servers that has traces of messages go on. All earlier ones are
+/// part of it: INFO may come at any time, and interest names an account.
+const TRACES: i64 = 3;
+const PROTO: i64 = TRACES;
 
 /// This server's part in the cluster.
 #[derive(Debug)]
@@ -311,7 +313,11 @@ impl Node {
             return Err(RouteEnd::DuplicateName(info.server_name));
         }
         info.ip = urls::of_peer(&info, route.client.peer);
-        route.client.out().headers = info.headers;
+        {
+            let mut out = route.client.out();
+            out.headers = info.headers;
+            out.traces = info.proto >= TRACES;
+        }
         {
             let mut about = route.client.about();
             about.name = Some(info.server_name.as_str().into());

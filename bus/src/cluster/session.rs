@@ -229,7 +229,9 @@ impl RouteSession {
         let end = served.unwrap_or(End::Defect);
         end::log(&end, self.client.id, self.client.peer);
         let was_used = self.talk.is_introduced();
-        if !matches!(end, End::Defect) {
+        if matches!(end, End::Defect) {
+            self.desk.lock().recover();
+        } else {
             self.farewell(&end).await;
         }
         self.client.out().close();

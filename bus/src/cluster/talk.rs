@@ -11,11 +11,12 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use super::end::RouteEnd;
 use super::info::RouteInfo;
 use super::node::Node;
-use super::parser::{Interest, Message, Op};
+use super::parser::{Interest, Message, Op, Queues};
 use super::route::Route;
 use crate::account::Account;
 use crate::delivery::Desk;
 use crate::hub::Hub;
+use crate::message_trace::{self, Trace, Wish};
 use crate::parser::Publish;
 use crate::protocol::frame;
 use crate::session::End;
@@ -180,8 +181,35 @@ impl Talk {
             header_len: message.header_len,
             body: message.body,
         };
-        desk.relay(&account, &self.route.client, &publish, message.queues);
+        if message.header_len.is_some() && message_trace::is_wanted(&publish, false) {
+            self.relay_traced(desk, &account, &publish, message.queues);
+        } else {
+            desk.relay(&account, &self.route.client, &publish, message.queues);
+        }
         Ok(())
+    }
+
+    /// Delivers a message whose sender wants to know what becomes of it, and tells what did here.
+    #[inline(never)]
+    fn relay_traced(
+        &self,
+        desk: &mut Desk,
+        account: &Arc<Account>,
+        message: &Publish<'_>,
+        queues: Queues<'_>,
+    ) {
+        let from = &self.route.client;
+        let name = from.about().name.clone();
+        // Whether it is a sample its first server has decided.
+        let wish = Trace::begin(message, from, name.as_deref(), account, None, |_| false);
+        desk.trace = match wish {
+            Wish::Trace(trace) => Some(trace),
+            Wish::None | Wish::Disabled | Wish::Drop => None,
+        };
+        desk.relay(account, from, message, queues);
+        if let Some(trace) = desk.trace.take() {
+            desk.tell(&trace);
+        }
     }
 
     /// The account of this name, if it is known.

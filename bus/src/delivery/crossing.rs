@@ -19,6 +19,7 @@ use crate::parser::Publish;
 use crate::sublist::Member as _;
 use crate::subscription::{Bridge, Special, Subscription};
 
+use super::remote::Targets;
 use super::{Courier, Desk, traced};
 
 /// Accounts a message may pass within one turn.
@@ -316,6 +317,8 @@ impl Desk {
     /// A turn has ended in a panic: what it left half done is not to be gone on with.
     pub(crate) fn recover(&mut self) {
         self.crossings = Crossings::default();
+        self.targets = Targets::default();
+        self.trace = None;
     }
 
     /// Publishes how long a service took, if it is measured.

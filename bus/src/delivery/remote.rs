@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::traced::Stays;
 use super::{Courier, Desk};
 use crate::account::Account;
 use crate::client::{Client, Delivery};
@@ -156,18 +157,28 @@ impl Courier<'_> {
         let Some(Target { route, .. }) = list.get(at) else {
             return false;
         };
-        if let Some(trace) = self.trace.as_deref_mut()
-            && !trace.passes(route)
-        {
-            return false;
-        }
+        let (headers, traces) = {
+            let out = route.out();
+            (out.headers, out.traces)
+        };
+        let marked = match self.mark(route, traces) {
+            Ok(marked) => marked,
+            Err(Stays) => return false,
+        };
+        let message = match &marked {
+            Some((header_len, body)) => Publish {
+                header_len: Some(*header_len),
+                body,
+                ..*self.message
+            },
+            None => *self.message,
+        };
         let queues = queues
             .iter()
             .filter(|(place, _)| *place == at)
             .map(|(_, name)| &**name);
-        let headers = route.out().headers;
         line.clear();
-        let body = frame::message(line, &self.account.name, self.message, queues, headers);
+        let body = frame::message(line, &self.account.name, &message, queues, headers);
         let size = body.len() - 2;
         match route.forward([line, body], size, self.pool) {
             Delivery::Refused => false,

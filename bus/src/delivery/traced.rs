@@ -2,11 +2,20 @@
 
 use std::sync::Arc;
 
-use super::Courier;
+use super::{Courier, Desk};
+use crate::client::Client;
+use crate::events::ServerInfo;
 use crate::header;
-use crate::message_trace::{DESTINATION, DISABLED, Trace, reason};
+use crate::message_trace::{DESTINATION, DISABLED, HOP, Trace, reason};
 use crate::parser::Publish;
+use crate::subject;
 use crate::subscription::{Bridge, Subscription};
+
+/// A message must not go on to another server.
+pub(super) struct Stays;
+
+/// Length of a header block, and the body that begins with it.
+pub(super) type Headed = (usize, Vec<u8>);
 
 impl Courier<'_> {
     /// Delivers to one subscription, and notes what came of it.
@@ -57,6 +66,26 @@ impl Courier<'_> {
         taken
     }
 
+    /// Notes that a message goes on to another server, and marks it with the way it takes; `None` for one
+    /// that is not traced, or no more.
+    #[inline]
+    pub(super) fn mark(&mut self, route: &Client, traces: bool) -> Result<Option<Headed>, Stays> {
+        match self.trace.as_deref_mut() {
+            None => Ok(None),
+            // Others would tell of it in the account it has come into.
+            Some(trace) if trace.hidden || !Arc::ptr_eq(self.account, &trace.account) => {
+                match trace.only {
+                    true => Err(Stays),
+                    false => Ok(disabled(self.message)),
+                }
+            }
+            Some(trace) => {
+                let way = trace.passes(route, traces).ok_or(Stays)?;
+                Ok(headed(self.message, HOP, &way))
+            }
+        }
+    }
+
     /// It leaves the account: that is noted, and what follows only if both sides allow it.
     fn note_bridge(&mut self, trace: &mut Trace, sub: &Arc<Subscription>, bridge: &Bridge) -> bool {
         let subject = self.message.subject;
@@ -84,10 +113,41 @@ impl Courier<'_> {
     }
 }
 
+impl Desk {
+    /// Publishes what was noted of a message.
+    pub(crate) fn tell(&mut self, trace: &Trace) {
+        if !subject::is_literal(trace.destination()) {
+            return;
+        }
+        let report = trace.report(&ServerInfo::next(&self.hub));
+        let (header_len, mut body) = match trace.encoding {
+            Some(encoding) => {
+                let (header_len, body) = encoding.pack(&report);
+                (Some(header_len), body)
+            }
+            None => (None, report),
+        };
+        body.extend_from_slice(b"\r\n");
+        let event = Publish {
+            subject: trace.destination(),
+            reply: None,
+            header_len,
+            body: &body,
+        };
+        let from = Arc::clone(self.hub.system_client());
+        self.publish(&trace.account, &from, &event);
+    }
+}
+
 /// Body of a message that goes on without being traced, and the length of its header block.
-pub(super) fn disabled(message: &Publish<'_>) -> Option<(usize, Vec<u8>)> {
+pub(super) fn disabled(message: &Publish<'_>) -> Option<Headed> {
+    headed(message, DESTINATION, DISABLED)
+}
+
+/// The body of a message with another header, if it has any.
+fn headed(message: &Publish<'_>, name: &str, value: &str) -> Option<Headed> {
     let len = message.header_len?;
-    let mut body = header::with(&message.body[..len], DESTINATION, DISABLED);
+    let mut body = header::with(&message.body[..len], name, value);
     let header_len = body.len();
     body.extend_from_slice(&message.body[len..]);
     Some((header_len, body))

@@ -65,6 +65,8 @@ pub(super) enum Step {
         #[serde(skip_serializing_if = "Option::is_none")]
         queue: Option<String>,
         #[serde(skip_serializing_if = "Option::is_none")]
+        hop: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
         error: Option<&'static str>,
     },
 }

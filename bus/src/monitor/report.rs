@@ -140,7 +140,7 @@ impl<'a> Report<'a> {
             cluster: ClusterOptions {
                 tls_cert_not_after: hub
                     .cluster()
-                    .and_then(|node| node.tls.as_ref()?.acceptor.not_after()),
+                    .and_then(|node| node.tls()?.acceptor.not_after()),
                 ..facts.cluster(hub.monitor.cluster_address.get())
             },
             gateway: Nothing {},

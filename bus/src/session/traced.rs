@@ -1,11 +1,9 @@
 //! A message whose sender wants to know what becomes of it.
 
 use crate::delivery::Desk;
-use crate::events::ServerInfo;
 use crate::header;
 use crate::message_trace::{DESTINATION, DISABLED, Trace, Wish};
 use crate::parser::Publish;
-use crate::subject;
 
 use super::command::{Flow, ON, Talk};
 
@@ -41,25 +39,8 @@ impl Talk {
         }
         desk.trace = Some(trace);
         let flow = self.publish_checked(desk, message);
-        if let Some(trace) = desk.trace.take()
-            && subject::is_literal(trace.destination())
-        {
-            let body = trace.report(&ServerInfo::next(&self.hub));
-            let (block, mut body) = match trace.encoding {
-                Some(encoding) => {
-                    let (block, body) = encoding.pack(&body);
-                    (Some(block), body)
-                }
-                None => (None, body),
-            };
-            body.extend_from_slice(b"\r\n");
-            let event = Publish {
-                subject: trace.destination(),
-                reply: None,
-                header_len: block,
-                body: &body,
-            };
-            desk.publish(&trace.account, self.hub.system_client(), &event);
+        if let Some(trace) = desk.trace.take() {
+            desk.tell(&trace);
         }
         flow
     }

@@ -430,3 +430,70 @@ async fn servers_that_dial_each_other_keep_one_connection_and_lose_nothing() {
         .await;
     }
 }
+
+/// The next event of a trace, and the server that tells it.
+async fn event(raw: &mut Raw) -> (String, serde_json::Value) {
+    let (.., body) = raw.message().await;
+    let event: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    (event["server"]["name"].as_str().unwrap().to_owned(), event)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_server_tells_its_part_of_a_trace() {
+    let [a, b, c] = three().await;
+    let mut from = a.client().await;
+    let mut watch = b.client().await;
+    let mut to = [b.client().await, c.client().await];
+    watch.send("SUB trace 1\r\n").await;
+    watch.sync().await;
+    for to in &mut to {
+        to.send("SUB t 1\r\nSUB t q 2\r\n").await;
+        to.sync().await;
+        connected(&mut from, to).await;
+    }
+    connected(&mut from, &mut watch).await;
+    connected(&mut c.client().await, &mut watch).await;
+    for (only, heard) in [("", 2), ("Nats-Trace-Only: true\r\n", 0)] {
+        let block = format!("NATS/1.0\r\nNats-Trace-Dest: trace\r\n{only}\r\n");
+        let len = block.len();
+        from.send(format!("HPUB t {len} {len}\r\n{block}\r\n"))
+            .await;
+        from.sync().await;
+        let mut told = HashMap::new();
+        for _ in 0..3 {
+            let (server, event) = event(&mut watch).await;
+            told.insert(server, event);
+        }
+        let first = &told["a"];
+        assert_eq!(first["hops"], 2, "{first}");
+        for peer in ["b", "c"] {
+            let steps = first["events"].as_array().unwrap();
+            let sent = steps.iter().find(|step| step["name"] == peer).unwrap();
+            assert_eq!((&sent["type"], &sent["kind"]), (&"eg".into(), &1.into()));
+            assert!(sent.get("error").is_none(), "{sent}");
+            let then = &told[peer];
+            assert!(then.get("hops").is_none(), "{then}");
+            assert_eq!(then["request"]["header"]["Nats-Trace-Hop"][0], sent["hop"]);
+            let came = &then["events"][0];
+            assert_eq!((&came["type"], &came["kind"]), (&"in".into(), &1.into()));
+            assert_eq!((&came["name"], &came["acc"]), (&"a".into(), &"$G".into()));
+        }
+        let steps = |peer: &str| told[peer]["events"].as_array().unwrap().len();
+        assert_eq!(steps("b") + steps("c"), 2 + 2 + 1, "one serves the group");
+        // What was only traced has not come; what follows has.
+        let mut messages = 0;
+        for (to, server) in to.iter_mut().zip([&b, &c]) {
+            let mut mark = server.client().await;
+            connected(&mut from, &mut mark).await;
+            to.send("PING\r\n").await;
+            loop {
+                let line = to.line().await;
+                messages += usize::from(line.starts_with("HMSG t 1 "));
+                if line == "PONG" {
+                    break;
+                }
+            }
+        }
+        assert_eq!(messages, heard);
+    }
+}

@@ -8,10 +8,15 @@ struct Peer(Raw);
 impl Peer {
     /// Dials a server and says who it is.
     async fn dial(to: &Server, id: &str) -> Self {
+        Self::of_version(to, id, 1).await
+    }
+
+    /// One that speaks this version of the protocol.
+    async fn of_version(to: &Server, id: &str, proto: u32) -> Self {
         let mut raw = Raw::dial(to.routes).await;
         raw.send(format!(
             "CONNECT {{\"name\":\"{id}\",\"cluster\":\"test\",\"headers\":true}}\r\n\
-             INFO {{\"server_id\":\"{id}\",\"server_name\":\"{id}\",\"proto\":1,\"headers\":true,\
+             INFO {{\"server_id\":\"{id}\",\"server_name\":\"{id}\",\"proto\":{proto},\"headers\":true,\
              \"cluster\":\"test\",\"max_payload\":1048576}}\r\n"
         ))
         .await;
@@ -67,4 +72,38 @@ async fn a_message_for_a_group_that_has_just_left_is_passed_on() {
         ["RMSG $G rest + back q 2", "ho"],
         "and nothing for a group that nobody is in"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_traced_goes_marked_to_those_who_trace() {
+    let a = server("a", &[], serde_json::json!({})).await;
+    let mut from = a.client().await;
+    from.send("SUB trace 1\r\n").await;
+    sync(&mut from).await;
+    let block = "NATS/1.0\r\nNats-Trace-Dest: trace\r\nNats-Trace-Only: true\r\n";
+    let len = block.len() + 2;
+    for (proto, hop) in [(2, None), (3, Some("Nats-Trace-Hop: 1"))] {
+        let mut peer = Peer::of_version(&a, &format!("NPEER{proto}"), proto).await;
+        peer.send("RS+ $G t\r\n").await;
+        peer.sync().await;
+        from.send(format!("HPUB t {len} {len}\r\n{block}\r\n\r\n"))
+            .await;
+        let (.., body) = from.message().await;
+        let event: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        let sent = &event["events"][1];
+        assert_eq!(sent["hop"], "1");
+        assert_eq!(sent.get("error").is_none(), hop.is_some(), "{sent}");
+        let told = peer.sync().await;
+        let marked = told
+            .iter()
+            .map(String::as_str)
+            .find(|line| Some(*line) == hop);
+        assert_eq!(marked, hop, "{told:?}");
+        assert_eq!(
+            told.iter().any(|line| line.starts_with("HMSG")),
+            hop.is_some()
+        );
+        drop(peer);
+        a.has_peers(0).await;
+    }
 }

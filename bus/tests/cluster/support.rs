@@ -56,9 +56,7 @@ pub(crate) async fn server(
         "limits": { "first_ping": "1h" },
     }))
     .unwrap();
-    let mut broker = build(config.clone(), Listeners::default())
-        .await
-        .unwrap();
+    let mut broker = build(config.clone(), Listeners::default()).await.unwrap();
     broker.open().await.unwrap();
     let shutdown = CancellationToken::new();
     Server {
