@@ -12,6 +12,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::exchange::{Exchange, Responses};
 use crate::hash::Seed;
 use crate::hub::Traffic;
+use crate::memory::Memory;
 use crate::sublist::Sublist;
 use crate::subscription::Subscription;
 
@@ -34,7 +35,10 @@ pub(crate) struct Account {
     responses: OnceLock<Arc<Responses>>,
     /// Connections that belong to it.
     connections: AtomicUsize,
+    /// Requests of its to the server that wait for their answers.
+    pub(crate) asking: AtomicUsize,
     watch: Watch,
+    memory: Arc<Memory>,
     /// What its clients did that are gone, and how many of them were cut off for being slow.
     pub(crate) past: Mutex<Traffic>,
     pub(crate) slow_consumers: AtomicU64,
@@ -60,13 +64,14 @@ pub(crate) struct Accounts {
     system: RwLock<Option<Arc<Account>>>,
     seed: Seed,
     watch: Watch,
+    memory: Arc<Memory>,
     created: AtomicUsize,
 }
 
 // === impl Account ===
 
 impl Account {
-    fn new(name: &str, index: usize, seed: Seed, watch: Watch) -> Self {
+    fn new(name: &str, index: usize, seed: Seed, watch: Watch, memory: &Arc<Memory>) -> Self {
         Account {
             name: name.into(),
             index,
@@ -75,7 +80,9 @@ impl Account {
             exchange: RwLock::default(),
             responses: OnceLock::new(),
             connections: AtomicUsize::new(0),
+            asking: AtomicUsize::new(0),
             watch,
+            memory: Arc::clone(memory),
             past: Mutex::default(),
             slow_consumers: AtomicU64::new(0),
             created: SystemTime::now(),
@@ -137,6 +144,7 @@ impl Account {
     /// Lists a subscription, and tells who watches.
     pub(crate) fn insert(&self, sub: &Arc<Subscription>) {
         self.list.insert(sub);
+        self.memory.listed(sub);
         if let Some(watch) = self.watch.get() {
             watch.added(self, sub);
         }
@@ -145,8 +153,11 @@ impl Account {
     /// Takes a subscription off the list, and tells who watches; `false` when it was not there.
     pub(crate) fn remove(&self, sub: &Arc<Subscription>) -> bool {
         let removed = self.list.remove(sub);
-        if removed && let Some(watch) = self.watch.get() {
-            watch.removed(self, sub);
+        if removed {
+            self.memory.unlisted(sub);
+            if let Some(watch) = self.watch.get() {
+                watch.removed(self, sub);
+            }
         }
         removed
     }
@@ -165,11 +176,11 @@ impl fmt::Debug for Account {
 
 impl Accounts {
     /// The two that every broker has.
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(memory: &Arc<Memory>) -> Self {
         let watch = Watch::default();
         let seed = Seed::random();
-        let global = Arc::new(Account::new(GLOBAL, 0, seed, Arc::clone(&watch)));
-        let system = Arc::new(Account::new(SYSTEM, 1, seed, Arc::clone(&watch)));
+        let account = |name, index| Account::new(name, index, seed, Arc::clone(&watch), memory);
+        let (global, system) = (Arc::new(account(GLOBAL, 0)), Arc::new(account(SYSTEM, 1)));
         let by_name = [&global, &system]
             .map(|account| (Arc::clone(&account.name), Arc::clone(account)))
             .into();
@@ -179,6 +190,7 @@ impl Accounts {
             system: RwLock::new(Some(system)),
             seed,
             watch,
+            memory: Arc::clone(memory),
             created: AtomicUsize::new(2),
         }
     }
@@ -226,6 +238,7 @@ impl Accounts {
             index,
             self.seed,
             Arc::clone(&self.watch),
+            &self.memory,
         ));
         by_name.insert(Arc::clone(&account.name), Arc::clone(&account));
         account

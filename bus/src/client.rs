@@ -17,7 +17,8 @@ use crate::account::Account;
 use crate::auth::Identity;
 use crate::clock::Noted;
 use crate::hash::{Seed, equal};
-use crate::outbound::{ChunkPool, Outbound, Written};
+use crate::memory::Memory;
+use crate::outbound::{ChunkPool, Outbound, Progress, Written};
 use crate::permissions::OpenReplies;
 use crate::session::End;
 use crate::subscription::{Admission, Subscription};
@@ -157,6 +158,7 @@ impl Client {
         peer: SocketAddr,
         wire: Option<Arc<Wire>>,
         account: Arc<Account>,
+        memory: &Arc<Memory>,
         max_pending: usize,
     ) -> Self {
         Client {
@@ -174,7 +176,7 @@ impl Client {
                 version: None,
                 connected: false,
             }),
-            out: Mutex::new(Outbound::new(wire)),
+            out: Mutex::new(Outbound::new(wire, memory)),
             subs: Mutex::default(),
             max_pending: AtomicUsize::new(max_pending),
             misses: AtomicBool::new(false),
@@ -248,7 +250,7 @@ impl Client {
         pool: &mut ChunkPool,
     ) -> Delivery {
         let mut out = self.out.lock();
-        if out.wire.is_none() {
+        if !out.open {
             return Delivery::Refused;
         }
         let max_pending = self.max_pending.load(Ordering::Relaxed);
@@ -283,7 +285,7 @@ impl Client {
     /// Queues one message for another server, in the parts of its frame.
     pub(crate) fn forward(&self, parts: [&[u8]; 2], size: usize, pool: &mut ChunkPool) -> Delivery {
         let mut out = self.out.lock();
-        if out.wire.is_none() {
+        if !out.open {
             return Delivery::Refused;
         }
         let max_pending = self.max_pending.load(Ordering::Relaxed);
@@ -376,14 +378,19 @@ impl Client {
         let mut raised = 0;
         for round in 0.. {
             let offset = out.take(&mut pool.batch);
-            let (sent, offset, end) =
-                MutexGuard::unlocked(&mut out, || pool.write_batch(&wire, offset));
+            let Progress {
+                sent,
+                freed,
+                offset,
+                end,
+            } = MutexGuard::unlocked(&mut out, || pool.write_batch(&wire, offset));
             if out.wire.is_none() {
                 pool.batch.clear();
                 break;
             }
             out.pending = out.pending.saturating_sub(sent);
-            out.residue = wire.has_residue();
+            out.freed(freed);
+            out.note_encoded(wire.residue());
             match end {
                 Written::All if !out.has_unsent() => {
                     out.stuck_since = None;
@@ -417,6 +424,18 @@ impl Client {
         if raised != 0 {
             self.raise(raised);
         }
+    }
+
+    /// What it holds of the memory of all connections, and whether that has not changed for a while.
+    pub(crate) fn held(&self) -> (bool, usize) {
+        let out = self.out.lock();
+        (out.is_stuck(STUCK), out.held())
+    }
+
+    /// Cuts it off: nothing is sent any more, what is queued is lost.
+    pub(crate) fn cut_off(&self, end: End) {
+        self.out.lock().close();
+        self.end(end);
     }
 
     /// The socket has room again.

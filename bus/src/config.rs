@@ -79,6 +79,11 @@ pub struct Limits {
     /// Bytes that may wait for one client before it is cut off. Default 64 MiB.
     #[serde(deserialize_with = "units::size")]
     pub max_pending: usize,
+    /// Bytes that all connections together may make the broker keep: what waits for them, what they have sent
+    /// of unfinished frames, and (at most half of it) their subscriptions. When it is used up, those go who
+    /// hold most. 0, the default, means half of the memory there is.
+    #[serde(deserialize_with = "units::size")]
+    pub max_memory: usize,
     /// Longest control line. Default 4096.
     #[serde(deserialize_with = "units::size")]
     pub max_control_line: usize,
@@ -211,6 +216,7 @@ impl Default for Limits {
         Limits {
             max_payload: 1 << 20,
             max_pending: 64 << 20,
+            max_memory: 0,
             max_control_line: 4096,
             max_connections: 65_536,
             max_subscriptions: 0,

@@ -16,7 +16,7 @@ use crate::message_trace::Trace;
 use crate::outbound::ChunkPool;
 use crate::parser::Publish;
 use crate::permissions::Permissions;
-use crate::sublist::{CacheStats, Group, MatchCache};
+use crate::sublist::{CacheStats, Group, MatchCache, Matches};
 use crate::subscription::{Special, Subscription};
 use crate::trace;
 use crossing::Crossings;
@@ -25,6 +25,8 @@ use crossing::Crossings;
 const INBOX: usize = 256 << 10;
 /// Messages and deliveries after which what is queued is not kept back any longer.
 const PATIENT_EFFORT: usize = 64;
+/// As many after which a turn is interrupted: one or two milliseconds.
+const TIRED: usize = 32_768;
 /// Turns after which it is not either.
 const PATIENT_TURNS: usize = 32;
 
@@ -43,6 +45,8 @@ pub(crate) struct Desk {
     pub(crate) touched: Vec<Arc<Client>>,
     /// What has been done since the last flush: turns, and messages and deliveries in them.
     kept_back: (usize, usize),
+    /// What publishing has cost in this turn: messages, receivers, and what finding them took.
+    pub(crate) work: usize,
     /// A receiver that cannot keep up, met in this turn.
     pub(crate) congested: Option<Arc<Client>>,
     /// What becomes of the message under way, when its sender wants to know.
@@ -81,6 +85,7 @@ impl Desk {
             caches: Vec::new(),
             touched: Vec::new(),
             kept_back: (0, 0),
+            work: 0,
             congested: None,
             trace: None,
             dice: Dice::random(),
@@ -99,9 +104,11 @@ impl Desk {
         message: &Publish<'_>,
     ) -> usize {
         let Desk {
+            hub,
             caches,
             pool,
             touched,
+            work,
             congested,
             trace,
             dice,
@@ -114,11 +121,14 @@ impl Desk {
         if caches.len() <= account.index {
             caches.resize_with(account.index + 1, MatchCache::default);
         }
-        let Some(found) = caches[account.index].find(&account.list, message.subject) else {
+        *work += 1;
+        let Some(found) = caches[account.index].find(&account.list, message.subject, work) else {
             return 0;
         };
+        *work += found.plain().len() + found.groups().len();
         head.write(message);
         let mut courier = Courier {
+            hub,
             account,
             message,
             head,
@@ -126,6 +136,7 @@ impl Desk {
             echo: from.echo.load(Ordering::Relaxed),
             pool,
             touched,
+            work,
             congested,
             renamed,
             crossings,
@@ -136,7 +147,7 @@ impl Desk {
             count += usize::from(courier.deliver(sub));
         }
         if let Some(remote) = found.remote() {
-            count += courier.deliver_in_cluster(found.groups(), remote, targets, dice);
+            count += courier.deliver_in_cluster(found, remote, targets, dice);
         } else {
             for group in found.groups() {
                 count += usize::from(courier.deliver_to_one(group, dice));
@@ -185,33 +196,63 @@ impl Desk {
         left
     }
 
-    /// Ends a turn with `effort` messages and deliveries. When that was little, what is queued waits for the
-    /// other connections that are ready as well, so that many small turns make one write per receiver; the
-    /// worker flushes before it goes to sleep.
-    pub(crate) fn end_turn(&mut self, effort: usize) {
-        if self.touched.is_empty() {
-            return;
+    /// Whether this turn has taken so long that others should have theirs.
+    #[inline]
+    pub(crate) fn is_tired(&self) -> bool {
+        self.work >= TIRED
+    }
+
+    /// Who gets a message on a subject that is asked about once.
+    pub(crate) fn find_once(
+        &mut self,
+        account: &Account,
+        subject: &[u8],
+    ) -> Option<Matches<Subscription>> {
+        let Desk { caches, work, .. } = self;
+        let cache = caches.get_mut(account.index)?;
+        cache.find_once(&account.list, subject, work)
+    }
+
+    /// Ends a turn. When there was little to do in it, what is queued waits for the other connections that are
+    /// ready as well, so that many small turns make one write per receiver; the worker flushes before it goes
+    /// to sleep. Returns how much there was to do: messages and deliveries, above all.
+    pub(crate) fn end_turn(&mut self) -> usize {
+        let effort = std::mem::take(&mut self.work);
+        if effort >= TIRED {
+            // A list that nobody holds need not be copied to be changed.
+            self.caches.iter_mut().for_each(MatchCache::release);
         }
-        let (turns, efforts) = &mut self.kept_back;
-        *turns += 1;
-        *efforts += effort;
-        if *turns >= PATIENT_TURNS || *efforts >= PATIENT_EFFORT {
-            self.flush();
+        if !self.touched.is_empty() {
+            let (turns, efforts) = &mut self.kept_back;
+            *turns += 1;
+            *efforts += effort;
+            if *turns >= PATIENT_TURNS || *efforts >= PATIENT_EFFORT {
+                self.flush();
+            }
         }
+        effort
     }
 
     /// Everything queued goes to the sockets.
     pub(crate) fn flush(&mut self) {
         self.kept_back = (0, 0);
-        let Desk { touched, pool, .. } = self;
-        for client in touched.drain(..) {
-            client.flush(pool);
-        }
+        flush_all(&self.hub, &mut self.touched, &mut self.pool);
+    }
+}
+
+/// Everything queued goes to the sockets; when that is too much for all together, somebody has to go.
+fn flush_all(hub: &Hub, touched: &mut Vec<Arc<Client>>, pool: &mut ChunkPool) {
+    for client in touched.drain(..) {
+        client.flush(pool);
+    }
+    if pool.flushed() {
+        hub.relieve();
     }
 }
 
 /// Carries one message to its receivers.
 struct Courier<'a> {
+    hub: &'a Hub,
     account: &'a Arc<Account>,
     message: &'a Publish<'a>,
     head: &'a Head,
@@ -219,6 +260,7 @@ struct Courier<'a> {
     echo: bool,
     pool: &'a mut ChunkPool,
     touched: &'a mut Vec<Arc<Client>>,
+    work: &'a mut usize,
     congested: &'a mut Option<Arc<Client>>,
     renamed: &'a mut Head,
     crossings: &'a mut Crossings,
@@ -232,7 +274,9 @@ impl Courier<'_> {
         let members = &group.members;
         let first = dice.below(members.len());
         let mut order = members[first..].iter().chain(&members[..first]);
-        order.any(|sub| self.deliver(sub))
+        let taken = order.position(|sub| self.deliver(sub));
+        *self.work += taken.unwrap_or(members.len());
+        taken.is_some()
     }
 
     #[inline]
@@ -287,17 +331,27 @@ impl Courier<'_> {
                 if congested {
                     *self.congested = Some(Arc::clone(client));
                 }
+                if self.pool.pressed {
+                    self.unburden();
+                }
                 true
             }
         }
+    }
+
+    /// A message to very many is not to fill all memory before any of it has been sent.
+    #[cold]
+    fn unburden(&mut self) {
+        flush_all(self.hub, self.touched, self.pool);
     }
 }
 
 impl Courier<'_> {
     /// What is rare about a subscription may keep a message from it.
     #[inline(never)]
-    fn is_allowed(&self, special: &Special, subject: &[u8]) -> bool {
+    fn is_allowed(&mut self, special: &Special, subject: &[u8]) -> bool {
         let denied = |permissions: &Permissions| {
+            *self.work += permissions.delivery_rules();
             permissions.denies_delivery(subject, special.queue.as_deref())
         };
         !special

@@ -33,13 +33,15 @@ pub(crate) use answer::ServerInfo;
 
 /// Notes that may wait to become events: a burst of connections, not a steady stream of them.
 const NOTES: usize = 4096;
-/// Requests that may wait for their answers. Askers ask again.
+/// Requests that may wait for their answers, in the system account and in the others. Askers ask again.
 const REQUESTS: usize = 256;
 
 /// The way from everywhere to the task that speaks for the server.
 pub(crate) struct Events {
     notes: mpsc::Sender<Note>,
+    /// For requests in the system account, and in the others: those who run this server come first.
     ear: Arc<Ear>,
+    others: Arc<Ear>,
     inbox: Mutex<Option<Inbox>>,
     lost: AtomicU64,
     /// Number of the last message that carries the server's identity.
@@ -53,6 +55,7 @@ pub(crate) struct Events {
 pub(crate) struct Inbox {
     notes: mpsc::Receiver<Note>,
     requests: mpsc::Receiver<Request>,
+    others: mpsc::Receiver<Request>,
 }
 
 /// Something that has happened.
@@ -86,12 +89,15 @@ impl Events {
     pub(crate) fn new(server_id: &str) -> Self {
         let (notes, from_notes) = mpsc::channel(NOTES);
         let (requests, from_requests) = mpsc::channel(REQUESTS);
+        let (others, from_others) = mpsc::channel(REQUESTS);
         Events {
             notes,
-            ear: Arc::new(Ear::new(server_id, requests)),
+            ear: Arc::new(Ear::for_system(server_id, requests)),
+            others: Arc::new(Ear::new(server_id, others)),
             inbox: Mutex::new(Some(Inbox {
                 notes: from_notes,
                 requests: from_requests,
+                others: from_others,
             })),
             lost: AtomicU64::new(0),
             said: AtomicU64::new(0),
@@ -113,7 +119,7 @@ impl Events {
 
     /// Events and requests that were dropped because too many came at once.
     pub(crate) fn lost(&self) -> u64 {
-        self.lost.load(Ordering::Relaxed) + self.ear.lost()
+        self.lost.load(Ordering::Relaxed) + self.ear.lost() + self.others.lost()
     }
 
     /// A client has been let in.

@@ -17,18 +17,18 @@ use crate::account::{Accounts, InterestWatch};
 use crate::client::{Client, Kind, signal};
 use crate::cluster::Node;
 use crate::events::Events;
+use crate::handshakes::Handshakes;
+use crate::memory::Memory;
 use crate::monitor::{self, Sample};
 use crate::outbound::ChunkPool;
 use crate::protocol::{self, Info};
 use crate::session::End;
 use crate::settings::Settings;
 use crate::sublist::SublistStats;
+use crate::subscription;
 use crate::tap::Taps;
 use crate::whereabouts::Whereabouts;
 
-/// Connections whose TLS handshake or upgrade is under way. Each may hold some 50 KiB; what comes beyond
-/// is hung up on.
-const HANDSHAKES: usize = 4096;
 /// bcrypt checks at a time: each takes milliseconds of a core that messages need as well.
 const SLOW_CHECKS: usize = 2;
 
@@ -39,13 +39,17 @@ pub(crate) struct Hub {
     pub(crate) name: String,
     pub(crate) address: SocketAddr,
     pub(crate) accounts: Accounts,
+    /// What all connections together may make the broker keep.
+    pub(crate) memory: Arc<Memory>,
+    /// Held by the one who makes room.
+    relieving: Mutex<()>,
     cluster: OnceLock<Arc<Node>>,
     pub(crate) taps: Taps,
     settings: RwLock<Arc<Settings>>,
     system_client: Arc<Client>,
     pub(crate) sessions: TaskTracker,
     pub(crate) slow_checks: Semaphore,
-    pub(crate) handshakes: Semaphore,
+    pub(crate) handshakes: Handshakes,
     /// Where websockets are served.
     pub(crate) websocket_address: OnceLock<SocketAddr>,
     pub(crate) started: Instant,
@@ -111,23 +115,27 @@ impl Hub {
     ) -> Self {
         let id = server_id();
         let events = Events::new(&id);
-        let accounts = Accounts::new();
+        let memory = Arc::new(Memory::new(settings.limits.max_memory));
+        let accounts = Accounts::new(&memory);
         let account = accounts
             .system()
             .unwrap_or_else(|| Arc::clone(accounts.global()));
-        let system_client = Arc::new(Client::new(0, Kind::System, address, None, account, 0));
+        let kind = Kind::System;
+        let system_client = Client::new(0, kind, address, None, account, &memory, 0);
         Hub {
             name: name.unwrap_or_else(|| id.clone()),
             id,
             address,
             accounts,
+            memory,
+            relieving: Mutex::default(),
             cluster: OnceLock::new(),
             taps: Taps::default(),
             settings: RwLock::new(Arc::new(settings)),
-            system_client,
+            system_client: Arc::new(system_client),
             sessions: TaskTracker::new(),
             slow_checks: Semaphore::new(SLOW_CHECKS),
-            handshakes: Semaphore::new(HANDSHAKES),
+            handshakes: Handshakes::default(),
             websocket_address: OnceLock::new(),
             started: Instant::now(),
             started_at: SystemTime::now(),
@@ -155,6 +163,7 @@ impl Hub {
 
     /// Puts other settings into force and has every connection look at them.
     pub(crate) fn replace_settings(&self, settings: Settings) {
+        self.memory.set_limit(settings.limits.max_memory);
         *self.settings.write() = Arc::new(settings);
         self.monitor.reloaded();
         self.events.attach(self);
@@ -325,17 +334,20 @@ impl Hub {
     }
 
     /// Counts a connection out: its subscriptions end, its numbers are kept.
-    pub(crate) fn leave(&self, client: &Arc<Client>, end: &End) {
+    pub(crate) async fn leave(&self, client: &Arc<Client>, end: &End) {
+        client.out().open = false;
         let account = client.account();
         let subscriptions = client.take_subscriptions();
-        for sub in &subscriptions {
+        let last = Arc::new(Sample::last(client, &subscriptions, end));
+        subscription::end_all(subscriptions, |sub| {
             if !account.remove(sub) {
                 // A tap, which is in no list: it learns of its end from this.
                 sub.end_after(0);
             }
-        }
+        })
+        .await;
         let slow = match end {
-            End::SlowConsumerPending => Some(&self.slow_pending),
+            End::SlowConsumerPending | End::SlowConsumerMemory => Some(&self.slow_pending),
             End::SlowConsumerDeadline => Some(&self.slow_deadline),
             _ => None,
         };
@@ -360,10 +372,49 @@ impl Hub {
         if client.kind != Kind::Client {
             return;
         }
-        let last = Arc::new(Sample::last(client, &subscriptions, end));
         self.monitor.closed.add(Arc::clone(&last));
         let was_in = client.about().connected;
         self.events.left(self, &account, last, end, was_in);
+    }
+
+    /// Cuts off those who hold most of the memory of all connections, if that is used up: first of those who
+    /// are stuck, then of the others, and of other servers last. Called with no client's lock held.
+    #[cold]
+    pub(crate) fn relieve(&self) {
+        // Whoever comes while somebody is at it can go on: it does not take long.
+        let Some(_relieving) = self.relieving.try_lock() else {
+            return;
+        };
+        let mut excess = self.memory.excess();
+        if excess == 0 {
+            return;
+        }
+        let mut holders: Vec<_> = self
+            .clients()
+            .into_iter()
+            .map(|client| {
+                let (stuck, bytes) = client.held();
+                (client.kind == Kind::Client, stuck, bytes, client)
+            })
+            .collect();
+        holders.sort_unstable_by_key(|(client, stuck, bytes, _)| (*client, *stuck, *bytes));
+        let mut cut = 0;
+        while excess > 0
+            && let Some((_, _, bytes, client)) = holders.pop()
+        {
+            if bytes > 0 {
+                client.cut_off(End::SlowConsumerMemory);
+                excess = excess.saturating_sub(bytes);
+                cut += 1;
+            }
+        }
+        self.memory.note_cut(cut);
+        let limit = self.memory.limit();
+        tracing::warn!(
+            cut,
+            limit,
+            "too much waits for all connections together: cut off who held most"
+        );
     }
 
     /// Tells one client to look for another server.

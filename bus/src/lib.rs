@@ -34,11 +34,13 @@ pub mod framing;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod handshakes;
 mod hash;
 mod header;
 mod hub;
 mod jwt;
 mod mapping;
+mod memory;
 mod message_trace;
 mod monitor;
 pub mod options;

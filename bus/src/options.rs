@@ -278,6 +278,7 @@ impl Options {
                 };
             }
             "max_pending" => limits.max_pending = field.size_or(Limits::default().max_pending)?,
+            "max_memory" => limits.max_memory = field.size_or(Limits::default().max_memory)?,
             "max_control_line" => {
                 limits.max_control_line = field.size_or(Limits::default().max_control_line)?;
             }
@@ -409,7 +410,7 @@ const IGNORED: [&str; 22] = [
 const UNSUPPORTED: [&str; 1] = ["resolver_tls"];
 
 /// What a slip of the pen may have meant.
-const KNOWN: [&str; 59] = [
+const KNOWN: [&str; 60] = [
     "listen",
     "host",
     "port",
@@ -438,6 +439,7 @@ const KNOWN: [&str; 59] = [
     "max_closed_clients",
     "max_payload",
     "max_pending",
+    "max_memory",
     "max_control_line",
     "max_connections",
     "max_subscriptions",

@@ -6,9 +6,10 @@
 
 use std::io::{self, IoSlice};
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::clock;
+use crate::memory::{Memory, Share};
 use crate::wire::Wire;
 
 /// First buffer of a queue that was empty.
@@ -17,6 +18,8 @@ const SMALL_CHUNK: usize = 1 << 10;
 const LARGE_CHUNK: usize = 64 << 10;
 /// How many of either a worker keeps for re-use.
 const POOLED: usize = 16;
+/// Large buffers a worker fills before it should flush: a message to very many fills more than one read can.
+const FULL: usize = 256;
 /// Buffers per system call.
 const SLICES: usize = 16;
 
@@ -29,6 +32,14 @@ pub(crate) struct Outbound {
     offset: usize,
     /// Bytes in the queue and in the hands of a writer.
     pub(crate) pending: usize,
+    /// Its part of the memory of all connections: the large buffers, and what follows.
+    share: Share,
+    /// Of the share: the unfinished frame of its own that the client's task waits to be complete, and what the
+    /// codec of the wire holds back.
+    unfinished: usize,
+    encoded: usize,
+    /// Since when the unfinished frame has been waited for.
+    unfinished_since: Option<Instant>,
     /// Somebody writes right now, without the lock.
     pub(crate) writing: bool,
     /// The socket was full; the client's task waits for room.
@@ -39,6 +50,8 @@ pub(crate) struct Outbound {
     pub(crate) stuck_since: Option<Instant>,
     /// The codec of the wire holds bytes that the socket has not taken.
     pub(crate) residue: bool,
+    /// Whether it gets messages: not once it has begun to end.
+    pub(crate) open: bool,
     /// `None` once the connection is closed; nothing is queued any more.
     pub(crate) wire: Option<Arc<Wire>>,
     /// Whether the client understands headers.
@@ -59,7 +72,23 @@ pub(crate) struct Outbound {
 pub(crate) struct ChunkPool {
     small: Vec<Vec<u8>>,
     large: Vec<Vec<u8>>,
+    /// Large buffers given out since the last flush.
+    filled: usize,
+    /// It is time to flush, or to make room: somebody's queue has grown beyond what all together may.
+    pub(crate) pressed: bool,
     pub(crate) batch: Vec<Vec<u8>>,
+}
+
+/// How far a write came.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    /// Bytes sent.
+    pub(crate) sent: usize,
+    /// Bytes of large buffers that were emptied.
+    pub(crate) freed: usize,
+    /// Where in the first buffer of the rest the next write begins.
+    pub(crate) offset: usize,
+    pub(crate) end: Written,
 }
 
 /// How a write ended.
@@ -76,16 +105,21 @@ pub(crate) enum Written {
 // === impl Outbound ===
 
 impl Outbound {
-    pub(crate) fn new(wire: Option<Arc<Wire>>) -> Self {
+    pub(crate) fn new(wire: Option<Arc<Wire>>, memory: &Arc<Memory>) -> Self {
         Outbound {
             queue: Vec::new(),
             offset: 0,
             pending: 0,
+            share: Share::new(memory),
+            unfinished: 0,
+            encoded: 0,
+            unfinished_since: None,
             writing: false,
             blocked: false,
             dirty: false,
             stuck_since: None,
             residue: false,
+            open: wire.is_some(),
             wire,
             headers: false,
             traces: false,
@@ -138,6 +172,7 @@ impl Outbound {
                 let chunk = if self.queue.is_empty() && part.len() <= SMALL_CHUNK {
                     pool.small()
                 } else {
+                    pool.pressed |= self.share.add(LARGE_CHUNK);
                     pool.large()
                 };
                 self.queue.push(chunk);
@@ -170,12 +205,54 @@ impl Outbound {
         self.offset = offset;
     }
 
+    /// What it holds of the memory of all connections.
+    pub(crate) fn held(&self) -> usize {
+        self.share.bytes()
+    }
+
+    /// Emptied large buffers have been given back.
+    pub(crate) fn freed(&mut self, bytes: usize) {
+        if bytes > 0 {
+            self.share.sub(bytes);
+        }
+    }
+
+    /// The client's unfinished frame has so many bytes, and is another one than before if `fresh`; `true` when
+    /// that is too much for all connections together.
+    pub(crate) fn note_unfinished(&mut self, bytes: usize, fresh: bool) -> bool {
+        if self.wire.is_none() {
+            return false;
+        }
+        if fresh || self.unfinished_since.is_none() {
+            self.unfinished_since = Some(Instant::now());
+        }
+        self.share.recount(&mut self.unfinished, bytes)
+    }
+
+    /// The codec of the wire holds so many bytes back.
+    pub(crate) fn note_encoded(&mut self, bytes: usize) {
+        self.residue = bytes > 0;
+        if self.encoded > 0 || bytes > 0 {
+            self.share.recount(&mut self.encoded, bytes);
+        }
+    }
+
+    /// Whether what it holds has not changed for the better for so long.
+    pub(crate) fn is_stuck(&self, time: Duration) -> bool {
+        let late = |since: Option<Instant>| since.is_some_and(|since| since.elapsed() >= time);
+        (self.blocked && late(self.stuck_since))
+            || (self.unfinished > 0 && late(self.unfinished_since))
+    }
+
     /// Ends it: what is queued is lost, nothing is queued any more.
     pub(crate) fn close(&mut self) {
         self.queue = Vec::new();
         self.offset = 0;
         self.pending = 0;
+        self.share.sub(self.share.bytes());
+        (self.unfinished, self.encoded) = (0, 0);
         self.residue = false;
+        self.open = false;
         self.wire = None;
     }
 }
@@ -190,21 +267,31 @@ impl ChunkPool {
     }
 
     fn large(&mut self) -> Vec<u8> {
+        self.filled += 1;
+        self.pressed |= self.filled >= FULL;
         self.large
             .pop()
             .unwrap_or_else(|| Vec::with_capacity(LARGE_CHUNK))
     }
 
-    fn give(&mut self, mut chunk: Vec<u8>) {
+    /// Takes a buffer back; returns how much of the memory of all connections it was.
+    fn give(&mut self, mut chunk: Vec<u8>) -> usize {
         chunk.clear();
-        let shelf = if chunk.capacity() >= LARGE_CHUNK {
-            &mut self.large
+        let (shelf, counted) = if chunk.capacity() >= LARGE_CHUNK {
+            (&mut self.large, LARGE_CHUNK)
         } else {
-            &mut self.small
+            (&mut self.small, 0)
         };
         if shelf.len() < POOLED {
             shelf.push(chunk);
         }
+        counted
+    }
+
+    /// All queues that were filled from here have been flushed; `true` when room may have to be made.
+    pub(crate) fn flushed(&mut self) -> bool {
+        self.filled = 0;
+        std::mem::take(&mut self.pressed)
     }
 
     /// Gives the memory back, when there has been nothing to do for a while.
@@ -214,12 +301,8 @@ impl ChunkPool {
     }
 
     /// Writes as much of the batch as the socket takes, starting at `offset` of its first buffer.
-    /// Leaves the rest in the batch; returns the bytes sent, the offset of the rest, and the end.
-    pub(crate) fn write_batch(
-        &mut self,
-        wire: &Wire,
-        mut offset: usize,
-    ) -> (usize, usize, Written) {
+    /// Leaves the rest in the batch.
+    pub(crate) fn write_batch(&mut self, wire: &Wire, mut offset: usize) -> Progress {
         let mut batch = std::mem::take(&mut self.batch);
         let mut done = 0;
         let mut sent = 0;
@@ -261,10 +344,13 @@ impl ChunkPool {
             }
         };
         drop(writer);
-        for chunk in batch.drain(..done) {
-            self.give(chunk);
-        }
+        let freed = batch.drain(..done).map(|chunk| self.give(chunk)).sum();
         self.batch = batch;
-        (sent, offset, end)
+        Progress {
+            sent,
+            freed,
+            offset,
+            end,
+        }
     }
 }

@@ -8,8 +8,9 @@ use crate::config;
 use crate::subject;
 use crate::tap;
 
-/// Received reply subjects that one client may hold open answers for.
+/// Received reply subjects that one client may hold open answers for, and their bytes.
 const MAX_OPEN_REPLIES: usize = 65_536;
+const MAX_OPEN_BYTES: usize = 8 << 20;
 /// How many of them are kept before the expired ones are looked for.
 const SWEEP_REPLIES_AT: usize = 256;
 
@@ -47,6 +48,8 @@ pub struct BadRule(pub String);
 pub(crate) struct OpenReplies {
     allowed: config::AllowResponses,
     open: HashMap<Box<[u8]>, OpenReply>,
+    /// Bytes of the subjects.
+    bytes: usize,
     sweep_at: usize,
 }
 
@@ -84,6 +87,16 @@ impl Permissions {
     /// Whether there is anything that may not be published.
     pub(crate) fn restricts_publish(&self) -> bool {
         self.publish.is_some()
+    }
+
+    /// How many rules are looked at for that.
+    pub(crate) fn publish_rules(&self) -> usize {
+        self.publish.as_ref().map_or(0, Rules::len)
+    }
+
+    /// How many rules are looked at for each delivery that needs the filter.
+    pub(crate) fn delivery_rules(&self) -> usize {
+        self.subscribe.as_ref().map_or(0, Rules::len)
     }
 
     /// Whether a message may be sent to `subject`, open replies aside.
@@ -153,6 +166,10 @@ impl Permissions {
 }
 
 impl Rules {
+    fn len(&self) -> usize {
+        self.allow.as_ref().map_or(0, Vec::len) + self.deny.len()
+    }
+
     fn for_publish(from: &config::SubjectRules) -> Result<Self, BadRule> {
         Self::compile(from, |text| {
             Rule::parse(text).filter(|rule| rule.queue.is_none())
@@ -210,17 +227,22 @@ impl OpenReplies {
         OpenReplies {
             allowed,
             open: HashMap::new(),
+            bytes: 0,
             sweep_at: SWEEP_REPLIES_AT,
         }
     }
 
     /// Notes that a message with this reply subject was delivered to the client.
     pub(crate) fn received(&mut self, reply: &[u8], now: Instant) {
-        if self.open.len() >= self.sweep_at {
-            self.open.retain(|_, open| open.until > now);
-            if self.open.len() >= MAX_OPEN_REPLIES {
-                // Someone asks faster than this client may ever answer; start afresh.
-                self.open.clear();
+        if self.open.len() >= self.sweep_at || self.bytes >= MAX_OPEN_BYTES {
+            self.keep(|open| open.until > now);
+            while self.open.len() >= MAX_OPEN_REPLIES || self.bytes >= MAX_OPEN_BYTES {
+                // Someone asks faster than this client may ever answer: the older half is given up.
+                let mut times: Vec<_> = self.open.values().map(|open| open.until).collect();
+                let middle = times.len() / 2;
+                let (_, middle, _) = times.select_nth_unstable(middle);
+                let middle = *middle;
+                self.keep(|open| open.until > middle);
             }
             self.sweep_at = (self.open.len() * 2).clamp(SWEEP_REPLIES_AT, MAX_OPEN_REPLIES);
         }
@@ -229,7 +251,21 @@ impl OpenReplies {
                 .allowed
                 .expires
                 .min(Duration::from_secs(365 * 24 * 3600));
-        self.open.insert(reply.into(), OpenReply { until, used: 0 });
+        let before = self.open.insert(reply.into(), OpenReply { until, used: 0 });
+        if before.is_none() {
+            self.bytes += reply.len();
+        }
+    }
+
+    fn keep(&mut self, stays: impl Fn(&OpenReply) -> bool) {
+        let bytes = &mut self.bytes;
+        self.open.retain(|subject, open| {
+            let stays = stays(open);
+            if !stays {
+                *bytes -= subject.len();
+            }
+            stays
+        });
     }
 
     /// Whether the client may publish to this subject as an answer; uses up one of its answers.
@@ -242,6 +278,7 @@ impl OpenReplies {
         let alive = open.until > now;
         let last = self.allowed.max > 0 && open.used >= self.allowed.max;
         if last || !alive {
+            self.bytes -= entry.key().len();
             entry.remove();
         }
         alive
@@ -325,5 +362,13 @@ mod tests {
             replies.received(n.to_string().as_bytes(), now);
             assert!(replies.open.len() <= MAX_OPEN_REPLIES);
         }
+        for n in 0..3000 {
+            replies.received(format!("{n:04000}").as_bytes(), now);
+            assert!(replies.bytes <= MAX_OPEN_BYTES + 4000);
+        }
+        let mut left: Vec<_> = replies.open.keys().cloned().collect();
+        left.drain(..)
+            .for_each(|reply| assert!(replies.answer(&reply, now)));
+        assert_eq!((replies.open.len(), replies.bytes), (0, 0));
     }
 }

@@ -89,6 +89,8 @@ enum Turn {
     Done,
     /// So it is, and there is probably more.
     Full,
+    /// The rest waits until others have had their turn.
+    Paused,
     /// The rest waits until the client is known.
     Connect(Box<[u8]>),
     End(End),
@@ -116,6 +118,7 @@ impl Session {
             peer,
             Some(Arc::new(Wire::new(write))),
             Arc::clone(hub.accounts.global()),
+            &hub.memory,
             limits.max_pending,
         ));
         let required = users.required();
@@ -174,7 +177,7 @@ impl Session {
         {
             // The defect is ours and the hook has reported it; the others go on.
             desk.lock().recover();
-            hub.leave(&client, &End::Defect);
+            Box::pin(hub.leave(&client, &End::Defect)).await;
             End::Defect.log(&client, "");
             client.out().close();
         }
@@ -196,7 +199,7 @@ impl Session {
             }
             End::TooManyConnections
         };
-        self.hub.leave(&self.client, &end);
+        Box::pin(self.hub.leave(&self.client, &end)).await;
         end.log(&self.client, self.talk.claimed_name());
         Box::pin(self.farewell(&end)).await;
         self.client.out().close();
@@ -207,7 +210,7 @@ impl Session {
             let event = poll_fn(|cx| self.poll_event(cx)).await;
             match event {
                 Event::Turn(turn) => {
-                    let busy = matches!(turn, Turn::Full);
+                    let busy = matches!(turn, Turn::Full | Turn::Paused);
                     if let Err(end) = self.settle(turn).await {
                         return end;
                     }
@@ -219,7 +222,7 @@ impl Session {
                 Event::Signal(signals) => {
                     // First: what is told is what counts from now on.
                     if signals & signal::SETTINGS != 0
-                        && let Err(end) = self.apply_settings()
+                        && let Err(end) = Box::pin(self.apply_settings()).await
                     {
                         return end;
                     }
@@ -281,6 +284,9 @@ impl Session {
             talk,
             ..
         } = self;
+        if std::mem::take(&mut talk.paused) {
+            return Poll::Ready(resume(parser, talk, &mut desk.lock()));
+        }
         if talk.more {
             return Poll::Ready(decode(parser, talk, &mut desk.lock(), &[]));
         }
@@ -289,6 +295,7 @@ impl Session {
             return poll_direct(parser, read, missing, cx).map(|read| match read {
                 Ok(0) => Turn::End(End::ClientClosed),
                 Ok(count) if count < missing => {
+                    talk.note_unfinished(parser.kept(), false);
                     talk.publish_counts();
                     Turn::Done
                 }
@@ -339,10 +346,19 @@ impl Session {
             }
             match turn {
                 Turn::Done | Turn::Full => return Ok(()),
+                Turn::Paused => {
+                    self.talk.paused = true;
+                    return Ok(());
+                }
                 Turn::End(end) => return Err(end),
                 Turn::Connect(json) => {
+                    let again = self.client.about().connected;
                     Box::pin(self.connect(&json)).await?;
-                    turn = handle(&mut self.parser, &mut self.talk, &mut self.desk.lock(), &[]);
+                    if again {
+                        // To look at credentials takes a while, and there may be many.
+                        tokio::task::yield_now().await;
+                    }
+                    turn = resume(&mut self.parser, &mut self.talk, &mut self.desk.lock());
                 }
             }
         }
@@ -498,19 +514,31 @@ async fn wait_for(receiver: &Client) {
 /// Hands the input to the parser, its operations to the client's side, and the results to the sockets.
 fn handle(parser: &mut Parser, talk: &mut Talk, desk: &mut Desk, input: &[u8]) -> Turn {
     let traced = trace::is_on();
+    let before = parser.kept() + input.len();
     let fed = parser.feed(input, |_, op| {
         if traced {
             trace::incoming(&talk.client, &op, talk.settings.limits.max_traced);
         }
         talk.handle(desk, &op)
     });
+    let kept = parser.kept();
+    talk.note_unfinished(kept, kept < before);
     talk.publish_counts();
-    desk.end_turn(talk.end_turn(input.len()));
+    talk.end_turn(input.len(), desk.end_turn());
     match fed {
         Ok(None) => Turn::Done,
         Ok(Some(Break::Connect(json))) => Turn::Connect(json),
+        Ok(Some(Break::Pause)) => Turn::Paused,
         Ok(Some(Break::End(end))) => Turn::End(end),
         Err(violation) => Turn::End(End::Violation(violation)),
+    }
+}
+
+/// Goes on where the last turn was interrupted.
+fn resume(parser: &mut Parser, talk: &mut Talk, desk: &mut Desk) -> Turn {
+    match handle(parser, talk, desk, &[]) {
+        Turn::Done => talk.afterwards.take().map_or(Turn::Done, Turn::End),
+        turn => turn,
     }
 }
 
@@ -526,11 +554,19 @@ fn decode(parser: &mut Parser, talk: &mut Talk, desk: &mut Desk, input: &[u8]) -
     };
     desk.plain = plain;
     talk.more = matches!(decoded, Ok(Decoded::More));
-    match (turn, decoded) {
-        (Turn::Done, Ok(Decoded::More)) => Turn::Full,
-        (Turn::Done, Ok(Decoded::PeerClosed)) => Turn::End(End::ClientClosed),
-        (Turn::Done, Err(error)) => Turn::End(End::Codec(error)),
-        (turn, _) => turn,
+    let end = match decoded {
+        Ok(Decoded::Open | Decoded::More) => None,
+        Ok(Decoded::PeerClosed) => Some(End::ClientClosed),
+        Err(error) => Some(End::Codec(error)),
+    };
+    match (turn, end) {
+        (Turn::Done, None) if talk.more => Turn::Full,
+        (Turn::Done, Some(end)) => Turn::End(end),
+        (turn, end) => {
+            // Only when all is done that came before.
+            talk.afterwards = end;
+            turn
+        }
     }
 }
 

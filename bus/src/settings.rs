@@ -76,6 +76,9 @@ fn check(limits: &Limits) -> Result<(), BuildError> {
     if limits.max_payload > limits.max_pending {
         return wrong("max_payload must not be above max_pending");
     }
+    if limits.max_memory > 0 && limits.max_memory / 2 < limits.max_payload {
+        return wrong("max_memory must be at least twice max_payload");
+    }
     if limits.max_payload >= 1_000_000_000 {
         return wrong("max_payload must be below 1 GB");
     }

@@ -12,6 +12,7 @@
 //! Lock order: a shard's lock is a leaf; nothing else is locked while it is held.
 
 mod cache;
+mod groups;
 mod matches;
 mod trie;
 
@@ -22,8 +23,9 @@ use hashbrown::HashTable;
 use parking_lot::RwLock;
 
 pub use cache::{CacheStats, MatchCache};
+pub use groups::{Group, Groups};
 use matches::Removal;
-pub use matches::{Group, Lists, Matches, Member, Remote};
+pub use matches::{Lists, Matches, Member, Remote};
 use trie::{Frontier, Trie};
 
 use crate::hash::{Seed, equal};
@@ -223,6 +225,8 @@ impl<T: Member> Sublist<T> {
     }
 
     fn find_with(&self, subject: &[u8], hash: u64, frontier: &mut Frontier) -> Option<Matches<T>> {
+        (frontier.visited, frontier.copied) = (0, 0);
+        let mut merged = false;
         let mut found: Option<Matches<T>> = {
             let table = self.literals[literal_index(hash)].table.read();
             table
@@ -235,9 +239,15 @@ impl<T: Member> Sublist<T> {
                 let trie = shard.trie.read();
                 trie.find(subject, frontier, |more| match &mut found {
                     None => found = Some(more.clone()),
-                    Some(found) => found.merge(more),
+                    Some(found) => {
+                        merged = true;
+                        found.merge(more);
+                    }
                 });
             }
+        }
+        if merged {
+            frontier.copied = found.as_ref().map_or(0, Matches::weight);
         }
         found
     }

@@ -72,6 +72,9 @@ pub(crate) enum Bridge {
     Responses(Arc<Responses>),
 }
 
+/// Subscriptions that are ended at a time.
+const PART: usize = 1024;
+
 /// Whether a subscription takes one more message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Admission {
@@ -218,5 +221,16 @@ impl Special {
             && self.remote.is_none()
             && self.service.is_none()
             && self.bridge.is_none()
+    }
+}
+
+/// Ends subscriptions by `end`. There may be very many: in between it is others' turn.
+pub(crate) async fn end_all(mut subs: Vec<Arc<Subscription>>, end: impl Fn(&Arc<Subscription>)) {
+    while !subs.is_empty() {
+        let rest = subs.len().saturating_sub(PART);
+        subs.drain(rest..).for_each(|sub| end(&sub));
+        if rest > 0 {
+            tokio::task::yield_now().await;
+        }
     }
 }

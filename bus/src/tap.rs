@@ -35,6 +35,9 @@ const MOST: usize = 64;
 /// Bytes that may wait for a client before its taps lose messages; far below what cuts a client off.
 const QUEUE: usize = 1 << 20;
 
+/// What a look by one tap costs, in deliveries.
+const LOOK_WORK: usize = 16;
+
 /// All taps of a broker.
 #[derive(Debug, Default)]
 pub(crate) struct Taps {
@@ -51,7 +54,7 @@ pub(crate) struct Tap {
     /// Whose messages; `None` for those of all accounts.
     account: Option<Arc<Account>>,
     /// Set when some of it is denied to its user.
-    filter: Option<Arc<Identity>>,
+    filter: RwLock<Option<Arc<Identity>>>,
     options: Options,
     matched: AtomicU64,
     /// Lost since a message was handed over last.
@@ -97,6 +100,14 @@ impl Taps {
         fits
     }
 
+    /// Has the tap of a subscription go by other rules.
+    pub(crate) fn review(&self, sub: &Arc<Subscription>, filter: Option<Arc<Identity>>) {
+        let taps = self.list.read();
+        if let Some(tap) = taps.iter().find(|tap| Arc::ptr_eq(&tap.sub, sub)) {
+            *tap.filter.write() = filter;
+        }
+    }
+
     /// Shows a message that has just been delivered to all taps that want it.
     #[inline(never)]
     pub(crate) fn see(
@@ -108,6 +119,7 @@ impl Taps {
         receivers: usize,
     ) {
         let taps = Arc::clone(&self.list.read());
+        desk.work += taps.len() * LOOK_WORK;
         let seen = Seen {
             account,
             from,
@@ -151,7 +163,7 @@ impl Tap {
             sub,
             pattern,
             account,
-            filter,
+            filter: RwLock::new(filter),
             options,
             matched: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
@@ -159,7 +171,7 @@ impl Tap {
     }
 
     fn is_live(&self) -> bool {
-        !self.sub.is_gone() && self.sub.client.out().wire.is_some()
+        !self.sub.is_gone() && self.sub.client.out().open
     }
 
     fn wants(&self, seen: &Seen<'_>) -> bool {
@@ -176,7 +188,8 @@ impl Tap {
         let denies = |permissions: &Permissions| {
             permissions.denies_delivery(&[PREFIX, subject].concat(), None)
         };
-        self.filter
+        let filter = self.filter.read();
+        filter
             .as_ref()
             .and_then(|identity| identity.permissions.as_ref())
             .is_some_and(denies)
@@ -197,7 +210,7 @@ impl Tap {
         let content = &original[..original.len().min(self.options.bytes)];
         let line = frame::line(&self.sub, seen, block.len(), content.len());
         let mut out = client.out();
-        if out.wire.is_none() {
+        if !out.open {
             return Fate::Over;
         }
         let size = block.len() + content.len();

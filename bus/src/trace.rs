@@ -150,13 +150,15 @@ mod tests {
     use super::*;
     use crate::account::Accounts;
     use crate::client::Kind;
+    use crate::memory::Memory;
     use crate::wire::Handshake;
     use crate::wire::websocket::Greeting;
 
     fn client() -> Client {
-        let account = Arc::clone(Accounts::new().global());
+        let memory = Arc::new(Memory::new(0));
+        let account = Arc::clone(Accounts::new(&memory).global());
         let peer = "127.0.0.1:4000".parse().unwrap();
-        Client::new(5, Kind::Client, peer, None, account, 0)
+        Client::new(5, Kind::Client, peer, None, account, &memory, 0)
     }
 
     fn by_websocket(forwarded_for: Option<&str>) -> String {

@@ -149,6 +149,7 @@ fn report(old: &Config, new: &Config) {
     changed!("max_control_line", limits.max_control_line);
     changed!("max_payload", limits.max_payload);
     changed!("max_pending", limits.max_pending);
+    changed!("max_memory", limits.max_memory);
     changed!("ping_interval", limits.ping_interval);
     changed!("ping_max", limits.ping_max);
     changed!("write_deadline", limits.write_deadline);

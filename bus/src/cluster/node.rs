@@ -28,6 +28,7 @@ use crate::hub::Hub;
 use crate::protocol::{self, frame};
 use crate::session::End;
 use crate::settings::Settings;
+use crate::subscription;
 use crate::wire::TlsConfigError;
 use crate::wire::tls::{Acceptor, Connector, Listener};
 
@@ -396,13 +397,15 @@ impl Node {
     }
 
     /// A connection has ended.
-    pub(crate) fn close(&self, hub: &Hub, route: &Arc<Route>) {
+    pub(crate) async fn close(&self, hub: &Hub, route: &Arc<Route>) {
         hub.leave_route(&route.client);
-        for sub in route.client.take_subscriptions() {
+        route.client.out().open = false;
+        subscription::end_all(route.client.take_subscriptions(), |sub| {
             if let Some(remote) = sub.remote() {
-                remote.account.remove(&sub);
+                remote.account.remove(sub);
             }
-        }
+        })
+        .await;
         let info = route.info();
         let gone = {
             let mut mesh = self.mesh.lock();

@@ -63,6 +63,8 @@ pub(crate) struct RouteSession {
     talk: Talk,
     dialled: Option<Box<Dialled>>,
     coded: bool,
+    /// Whether the parser has more of what has been read already.
+    paused: bool,
     blocked: bool,
     timer: Pin<Box<Sleep>>,
     next_ping: Instant,
@@ -92,6 +94,7 @@ enum Event {
 enum Turn {
     Done,
     Full,
+    Paused,
     Connect(Box<[u8]>),
     End(End),
 }
@@ -149,6 +152,7 @@ impl RouteSession {
             peer,
             Some(Arc::new(wire)),
             Arc::clone(hub.accounts.global()),
+            &hub.memory,
             config
                 .max_pending
                 .unwrap_or_else(|| limits.max_pending.saturating_mul(PATIENCE)),
@@ -180,6 +184,7 @@ impl RouteSession {
             talk: Talk::new(route, hub, node),
             dialled,
             coded,
+            paused: false,
             blocked: false,
             timer: Box::pin(tokio::time::sleep_until(now)),
             next_ping: now + FIRST_PING,
@@ -224,7 +229,7 @@ impl RouteSession {
         );
         let served = AssertUnwindSafe(self.serve(greeting)).catch_unwind().await;
         // Its subscriptions go before anything else: what cannot be delivered should go elsewhere.
-        node.close(&hub, &route);
+        node.close(&hub, &route).await;
         self.talk.joining = None;
         let end = served.unwrap_or(End::Defect);
         end::log(&end, self.client.id, self.client.peer);
@@ -256,7 +261,7 @@ impl RouteSession {
             let event = poll_fn(|cx| self.poll_event(cx)).await;
             let done = match event {
                 Event::Turn(turn) => {
-                    let busy = matches!(turn, Turn::Full);
+                    let busy = matches!(turn, Turn::Full | Turn::Paused);
                     let done = self.settle_turn(turn).await;
                     if busy {
                         // Let the driver and the other connections of this worker have their turn.
@@ -327,6 +332,10 @@ impl RouteSession {
     /// One read and all that follows from it.
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Turn> {
         let desk = &mut *self.desk.lock();
+        if std::mem::take(&mut self.paused) {
+            let turn = resume(&mut self.parser, &mut self.talk, desk);
+            return Poll::Ready(turn);
+        }
         let mut inbox = std::mem::take(&mut desk.inbox);
         if inbox.is_empty() {
             // A turn that panicked took it along.
@@ -371,11 +380,15 @@ impl RouteSession {
             self.note_progress();
             match turn {
                 Turn::Done | Turn::Full => return Ok(()),
+                Turn::Paused => {
+                    self.paused = true;
+                    return Ok(());
+                }
                 Turn::End(end) => return Err(end),
                 Turn::Connect(json) => {
                     self.connect(&json).await?;
                     let desk = &mut *self.desk.lock();
-                    turn = handle(&mut self.parser, &mut self.talk, desk, &[]);
+                    turn = resume(&mut self.parser, &mut self.talk, desk);
                 }
             }
         }
@@ -607,16 +620,33 @@ const MAX_PAYLOAD: usize = 64 << 20;
 
 /// Hands the input to the parser, its operations to the peer's side, and the results to the sockets.
 fn handle(parser: &mut Parser, talk: &mut Talk, desk: &mut Desk, input: &[u8]) -> Turn {
+    let before = parser.kept() + input.len();
     let fed = parser.feed(input, |_, op| -> ControlFlow<Break> {
         talk.handle(desk, op)
     });
+    let kept = parser.kept();
+    let client = &talk.route.client;
+    let pressed = client.out().note_unfinished(kept, kept < before);
+    if pressed {
+        talk.hub.relieve();
+    }
     talk.publish_counts();
+    desk.end_turn();
     desk.flush();
     match fed {
         Ok(None) => Turn::Done,
+        Ok(Some(Break::Pause)) => Turn::Paused,
         Ok(Some(Break::Connect(json))) => Turn::Connect(json),
         Ok(Some(Break::End(end))) => Turn::End(end),
         Err(violation) => Turn::End(End::Route(RouteEnd::Violation(violation))),
+    }
+}
+
+/// Goes on where the last turn was interrupted.
+fn resume(parser: &mut Parser, talk: &mut Talk, desk: &mut Desk) -> Turn {
+    match handle(parser, talk, desk, &[]) {
+        Turn::Done => talk.afterwards.take().map_or(Turn::Done, Turn::End),
+        turn => turn,
     }
 }
 
@@ -635,9 +665,16 @@ fn decode(parser: &mut Parser, talk: &mut Talk, desk: &mut Desk, input: &[u8]) -
         handle(parser, talk, desk, &plain)
     };
     desk.plain = plain;
-    match (turn, decoded) {
-        (Turn::Done, Ok(Decoded::PeerClosed)) => Turn::End(End::ClientClosed),
-        (Turn::Done, Err(error)) => Turn::End(End::Codec(error)),
-        (turn, _) => turn,
+    let end = match decoded {
+        Ok(Decoded::Open | Decoded::More) => None,
+        Ok(Decoded::PeerClosed) => Some(End::ClientClosed),
+        Err(error) => Some(End::Codec(error)),
+    };
+    match (turn, end) {
+        (Turn::Done, Some(end)) => Turn::End(end),
+        (turn, end) => {
+            talk.afterwards = end;
+            turn
+        }
     }
 }

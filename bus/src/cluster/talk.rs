@@ -33,6 +33,8 @@ const ACCOUNTS: usize = 1 << 16;
 pub(super) enum Break {
     /// A CONNECT, which may take a while to check.
     Connect(Box<[u8]>),
+    /// There was so much to do that it is others' turn now.
+    Pause,
     End(End),
 }
 
@@ -59,6 +61,10 @@ pub(super) struct Talk {
     pub(super) pinged_at: Option<Instant>,
     in_messages: u64,
     in_bytes: u64,
+    /// Whether some of its interest has been left out.
+    left_out: bool,
+    /// How it ends when the parser has no more.
+    pub(super) afterwards: Option<End>,
 }
 
 type Flow = ControlFlow<Break>;
@@ -83,6 +89,8 @@ impl Talk {
             pinged_at: None,
             in_messages: 0,
             in_bytes: 0,
+            left_out: false,
+            afterwards: None,
         }
     }
 
@@ -148,6 +156,7 @@ impl Talk {
             Op::Error(text) => Err(RouteEnd::Said(String::from_utf8_lossy(text).into_owned())),
         };
         match done {
+            Ok(()) if desk.is_tired() => ControlFlow::Break(Break::Pause),
             Ok(()) => ON,
             Err(end) => ControlFlow::Break(Break::End(End::Route(end))),
         }
@@ -267,6 +276,12 @@ impl Talk {
         }
         if client.subscription_count() >= INTEREST {
             return Err(RouteEnd::TooMuchInterest);
+        }
+        if !self.hub.memory.takes_subscriptions() {
+            if !std::mem::replace(&mut self.left_out, true) {
+                tracing::warn!("no memory for what a server listens to; some is left out");
+            }
+            return Ok(());
         }
         let Some(account) = self.account_of_interest(interest.account) else {
             return Ok(());

@@ -24,6 +24,8 @@ use super::{Courier, Desk, traced};
 
 /// Accounts a message may pass within one turn.
 const MOST_HOPS: usize = 16;
+/// What the way over costs, in deliveries.
+const CROSSING_WORK: usize = 64;
 /// The header that tells a service who asks.
 const REQUEST_INFO: &str = "Nats-Request-Info";
 
@@ -159,6 +161,7 @@ impl Desk {
         let detail = Detail::shared(share);
         let chained = !passed.is_empty();
         let exporter = &import.exporter;
+        self.work += CROSSING_WORK;
         let renamed = import.pairing.to_remote(message.subject);
         let subject = renamed.as_deref().unwrap_or(message.subject);
         let mapped = match &exporter.exchange().mappings {
@@ -319,6 +322,7 @@ impl Desk {
         self.crossings = Crossings::default();
         self.targets = Targets::default();
         self.trace = None;
+        self.work = 0;
     }
 
     /// Publishes how long a service took, if it is measured.

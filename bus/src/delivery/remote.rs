@@ -16,7 +16,7 @@ use crate::cluster::frame;
 use crate::cluster::parser::Queues;
 use crate::hash::Dice;
 use crate::parser::Publish;
-use crate::sublist::{Group, Remote};
+use crate::sublist::{Group, Matches, Remote};
 use crate::subscription::Subscription;
 
 /// The servers one message goes to. Kept for its memory, empty between messages.
@@ -58,7 +58,7 @@ impl Courier<'_> {
     #[inline(never)]
     pub(super) fn deliver_in_cluster(
         &mut self,
-        groups: &[Group<Subscription>],
+        found: &Matches<Subscription>,
         remote: &Remote<Subscription>,
         targets: &mut Targets,
         dice: &mut Dice,
@@ -67,14 +67,14 @@ impl Courier<'_> {
         for sub in &remote.plain {
             targets.place(sub);
         }
-        for group in groups {
-            count += match find(&remote.groups, &group.name) {
+        for group in found.groups() {
+            count += match remote.groups.get(&group.name) {
                 Some(there) => usize::from(self.draw(group, there, targets, dice)),
                 None => usize::from(self.deliver_to_one(group, dice)),
             };
         }
         for there in &remote.groups {
-            if find(groups, &there.name).is_none() {
+            if found.group(&there.name).is_none() {
                 self.ask_one(there, targets, dice);
             }
         }
@@ -112,7 +112,7 @@ impl Courier<'_> {
             found
         });
         // One whose connection has just ended would lose it for all of the group.
-        let open = |sub: &&Arc<Subscription>| sub.client.out().wire.is_some();
+        let open = |sub: &&Arc<Subscription>| sub.client.out().open;
         let chosen = chosen
             .filter(open)
             .or_else(|| group.members.iter().find(open));
@@ -125,7 +125,7 @@ impl Courier<'_> {
     /// Picks another server for a group that the one the message came from meant to be served here; that
     /// one itself only when there is no other, and none whose plain subscribers would get a second copy.
     fn pass_on(&self, name: &[u8], remote: &Remote<Subscription>, targets: &mut Targets) {
-        let Some(group) = find(&remote.groups, name) else {
+        let Some(group) = remote.groups.get(name) else {
             return;
         };
         let peer = |sub: &Arc<Subscription>| sub.remote().map(|remote| remote.peer);
@@ -191,6 +191,9 @@ impl Courier<'_> {
                 if congested {
                     *self.congested = Some(Arc::clone(route));
                 }
+                if self.pool.pressed {
+                    self.unburden();
+                }
                 true
             }
         }
@@ -210,9 +213,11 @@ impl Desk {
         queues: Queues<'_>,
     ) -> usize {
         let Desk {
+            hub,
             caches,
             pool,
             touched,
+            work,
             congested,
             trace,
             dice,
@@ -225,14 +230,17 @@ impl Desk {
         if caches.len() <= account.index {
             caches.resize_with(account.index + 1, Default::default);
         }
-        let Some(found) = caches[account.index].find(&account.list, message.subject) else {
+        *work += 1;
+        let Some(found) = caches[account.index].find(&account.list, message.subject, work) else {
             return 0;
         };
+        *work += found.plain().len();
         if found.plain().is_empty() && queues.is_empty() {
             return 0;
         }
         head.write(message);
         let mut courier = Courier {
+            hub,
             account,
             message,
             head,
@@ -240,6 +248,7 @@ impl Desk {
             echo: true,
             pool,
             touched,
+            work,
             congested,
             renamed,
             crossings,
@@ -253,8 +262,9 @@ impl Desk {
             }
         }
         for name in queues.iter() {
-            let served =
-                find(found.groups(), name).is_some_and(|group| courier.deliver_to_one(group, dice));
+            let served = found
+                .group(name)
+                .is_some_and(|group| courier.deliver_to_one(group, dice));
             if served {
                 count += 1;
             } else if let Some(remote) = found.remote() {
@@ -269,10 +279,6 @@ impl Desk {
         }
         count
     }
-}
-
-fn find<'a>(groups: &'a [Group<Subscription>], name: &[u8]) -> Option<&'a Group<Subscription>> {
-    groups.iter().find(|group| *group.name == *name)
 }
 
 /// How many members of a queue group a subscription of another server stands for.

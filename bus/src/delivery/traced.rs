@@ -16,6 +16,8 @@ pub(super) struct Stays;
 
 /// Length of a header block, and the body that begins with it.
 pub(super) type Headed = (usize, Vec<u8>);
+/// What a note costs, in deliveries.
+const NOTE_WORK: usize = 16;
 
 impl Courier<'_> {
     /// Delivers to one subscription, and notes what came of it.
@@ -24,6 +26,7 @@ impl Courier<'_> {
         let Some(mut trace) = self.trace.take() else {
             return false;
         };
+        *self.work += NOTE_WORK;
         let taken = if trace.hidden {
             // What becomes of it in other accounts is not for its sender to know, unless they say so.
             !trace.only && self.deliver(sub)
@@ -57,7 +60,7 @@ impl Courier<'_> {
     /// Delivers, unless it is only traced, and notes whether that went well.
     fn note_delivery(&mut self, trace: &mut Trace, sub: &Arc<Subscription>) -> bool {
         let taken = trace.only || self.deliver(sub);
-        let error = match (taken, sub.client.out().wire.is_some()) {
+        let error = match (taken, sub.client.out().open) {
             (true, _) => None,
             (false, true) => Some(reason::EXCEEDED),
             (false, false) => Some(reason::CLOSED),

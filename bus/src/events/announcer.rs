@@ -50,6 +50,7 @@ pub(crate) async fn serve(hub: Arc<Hub>, stop: CancellationToken) {
     let Some(Inbox {
         mut notes,
         mut requests,
+        mut others,
     }) = hub.events.inbox.lock().take()
     else {
         stop.cancelled().await;
@@ -60,10 +61,13 @@ pub(crate) async fn serve(hub: Arc<Hub>, stop: CancellationToken) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
+            // What is done soonest goes first, and who runs this server before who uses it.
+            biased;
             () = stop.cancelled() => return,
-            Some(request) = requests.recv() => speaker.answer(request).await,
-            Some(note) = notes.recv() => speaker.tell(&note),
             _ = ticks.tick() => speaker.tick(),
+            Some(note) = notes.recv() => speaker.tell(&note),
+            Some(request) = requests.recv() => speaker.answer(request).await,
+            Some(request) = others.recv() => speaker.answer(request).await,
         }
     }
 }

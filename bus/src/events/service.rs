@@ -21,6 +21,9 @@ use crate::subscription::{Bridge, Service, Special, Subscription};
 /// Longest payload of a request. The options of any of them are a few hundred bytes.
 const LONGEST: usize = 64 << 10;
 
+/// Requests of one account that may wait, unless it is the system's: the others have theirs as well.
+const REQUESTS_OF_ONE: usize = 16;
+
 /// A request, taken from the publisher's turn.
 #[derive(Debug)]
 pub(crate) struct Request {
@@ -32,13 +35,20 @@ pub(crate) struct Request {
     pub(crate) payload: Box<[u8]>,
     /// How the answer is to be packed.
     pub(crate) encoding: Option<Encoding>,
+    _place: Place,
 }
+
+/// A place among the waiting requests of an account.
+#[derive(Debug)]
+struct Place(Arc<Account>);
 
 /// Listens for requests in all accounts.
 #[derive(Debug)]
 pub(super) struct Ear {
     server_id: Box<[u8]>,
     requests: mpsc::Sender<Request>,
+    /// How many of one account may wait.
+    most: usize,
     lost: AtomicU64,
 }
 
@@ -54,10 +64,20 @@ const ABOUT_ITSELF: [(&str, &str); 3] = [
 // === impl Ear ===
 
 impl Ear {
+    /// One that listens in the system account.
+    pub(super) fn for_system(server_id: &str, requests: mpsc::Sender<Request>) -> Self {
+        Ear {
+            most: usize::MAX,
+            ..Ear::new(server_id, requests)
+        }
+    }
+
+    /// One that listens in the other accounts.
     pub(super) fn new(server_id: &str, requests: mpsc::Sender<Request>) -> Self {
         Ear {
             server_id: server_id.as_bytes().into(),
             requests,
+            most: REQUESTS_OF_ONE,
             lost: AtomicU64::new(0),
         }
     }
@@ -77,9 +97,14 @@ impl Service for Ear {
         if payload.len() > LONGEST {
             return false;
         }
+        let Some(place) = Place::take(account, self.most) else {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+            return true;
+        };
         let block = message.header_len.map(|len| &message.body[..len]);
         let accepted = block.and_then(|block| header::value(block, "Accept-Encoding"));
         let request = Request {
+            _place: place,
             ask,
             account: Arc::clone(account),
             from: Arc::clone(from),
@@ -91,6 +116,24 @@ impl Service for Ear {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
         true
+    }
+}
+
+// === impl Place ===
+
+impl Place {
+    /// One more, unless there are `most`.
+    fn take(account: &Arc<Account>, most: usize) -> Option<Self> {
+        let before = account.asking.fetch_add(1, Ordering::Relaxed);
+        // Given back at once if it is one too many.
+        let place = Place(Arc::clone(account));
+        (before < most).then_some(place)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.asking.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -111,15 +154,17 @@ impl Events {
             if attached[account.index] > 0 {
                 continue;
             }
+            let is_system = Arc::ptr_eq(&system, &account);
+            let ear = if is_system { &self.ear } else { &self.others };
             let own = |subject: &str, special| {
                 let own = Arc::clone(hub.system_client());
                 Arc::new(Subscription::new(own, subject.as_bytes(), b"", special))
             };
             let heard = || Special {
-                service: Some(Arc::clone(&self.ear) as Arc<dyn Service>),
+                service: Some(Arc::clone(ear) as Arc<dyn Service>),
                 ..Special::default()
             };
-            let subs: Vec<_> = if Arc::ptr_eq(&system, &account) {
+            let subs: Vec<_> = if is_system {
                 let subjects = request::subjects(&hub.id);
                 subjects.iter().map(|it| own(it, heard())).collect()
             } else {
@@ -139,7 +184,7 @@ impl Events {
             attached[account.index] = subs.len();
             self.own.fetch_add(subs.len(), Ordering::Relaxed);
             for sub in subs {
-                if Arc::ptr_eq(&system, &account) {
+                if is_system {
                     // Asked of one server of a cluster, all answer.
                     account.insert(&sub);
                 } else {

@@ -16,8 +16,9 @@ use super::latency::Measured;
 
 /// The first token of all such subjects. Nothing that begins so is a request.
 pub(crate) const PREFIX: &[u8] = b"_R_.";
-/// Requests of one account that may wait for answers.
+/// Requests to one account that may wait for answers, and bytes of the reply subjects they name.
 const MOST: usize = 65_536;
+const MOST_BYTES: usize = 16 << 20;
 /// How many may wait before the expired ones are looked for.
 const SWEEP_AT: usize = 256;
 
@@ -32,6 +33,8 @@ pub(crate) struct Responses {
 #[derive(Debug, Default)]
 struct Table {
     by_subject: HashMap<Box<[u8]>, Entry>,
+    /// Bytes of the requesters' reply subjects.
+    bytes: usize,
     sweep_at: usize,
 }
 
@@ -81,7 +84,7 @@ impl Responses {
         };
         let mut open = self.open.lock();
         open.make_room(now);
-        open.by_subject.insert(subject.clone(), entry);
+        open.insert(subject.clone(), entry);
         subject
     }
 
@@ -91,50 +94,90 @@ impl Responses {
         let mut open = self.open.lock();
         let entry = open.by_subject.get_mut(subject)?;
         if entry.until <= now {
-            open.by_subject.remove(subject);
+            open.remove(subject);
             return None;
         }
         entry.until = now + entry.response.export.threshold;
         let response = Arc::clone(&entry.response);
         if response.export.response == ResponseType::Singleton {
-            open.by_subject.remove(subject);
+            open.remove(subject);
         }
         Some(response)
     }
 
     /// There will be no (more) answers.
     pub(crate) fn forget(&self, subject: &[u8]) -> Option<Arc<OpenResponse>> {
-        let entry = self.open.lock().by_subject.remove(subject)?;
-        Some(entry.response)
+        self.open.lock().remove(subject)
     }
 
     /// Forgets requests whose time is over; returns those that were to be measured.
     pub(crate) fn expire(&self, now: Instant) -> Vec<Arc<OpenResponse>> {
-        let mut open = self.open.lock();
-        let late = open
-            .by_subject
-            .extract_if(|_, entry| entry.until <= now)
-            .map(|(_, entry)| entry.response);
-        late.filter(|response| response.measured.is_some())
-            .collect()
+        let mut late = Vec::new();
+        self.open.lock().retain(|entry| {
+            let stays = entry.until > now;
+            if !stays && entry.response.measured.is_some() {
+                late.push(Arc::clone(&entry.response));
+            }
+            stays
+        });
+        late
     }
 }
 
 impl Table {
+    fn insert(&mut self, subject: Box<[u8]>, entry: Entry) {
+        self.bytes += entry.response.reply.len();
+        self.by_subject.insert(subject, entry);
+    }
+
+    fn remove(&mut self, subject: &[u8]) -> Option<Arc<OpenResponse>> {
+        let Entry { response, .. } = self.by_subject.remove(subject)?;
+        self.bytes -= response.reply.len();
+        Some(response)
+    }
+
+    fn retain(&mut self, mut keep: impl FnMut(&Entry) -> bool) {
+        let bytes = &mut self.bytes;
+        self.by_subject.retain(|_, entry| {
+            let stays = keep(entry);
+            if !stays {
+                *bytes -= entry.response.reply.len();
+            }
+            stays
+        });
+    }
+
+    fn is_full(&self) -> bool {
+        self.by_subject.len() >= MOST || self.bytes >= MOST_BYTES
+    }
+
     fn make_room(&mut self, now: Instant) {
-        if self.by_subject.len() < self.sweep_at.max(SWEEP_AT) {
+        if self.by_subject.len() < self.sweep_at.max(SWEEP_AT) && self.bytes < MOST_BYTES {
             return;
         }
-        self.by_subject.retain(|_, entry| entry.until > now);
-        if self.by_subject.len() >= MOST {
-            // Nobody answers as fast as is asked; half of the requests must go.
-            let mut keep = false;
-            self.by_subject.retain(|_, _| {
-                keep = !keep;
-                keep
-            });
+        self.retain(|entry| entry.until > now);
+        while self.is_full() {
+            self.forget_older_half_of_the_largest();
         }
         self.sweep_at = (self.by_subject.len() * 2).min(MOST);
+    }
+
+    /// Nobody answers as fast as one account asks: it is that one's requests that go.
+    fn forget_older_half_of_the_largest(&mut self) {
+        let mut open: HashMap<usize, (usize, Vec<Instant>)> = HashMap::new();
+        for entry in self.by_subject.values() {
+            let (weight, times) = open.entry(entry.response.account.index).or_default();
+            *weight += entry.response.reply.len() + MOST_BYTES / MOST;
+            times.push(entry.until);
+        }
+        let largest = open.into_iter().max_by_key(|(_, (weight, _))| *weight);
+        let Some((account, (_, mut times))) = largest else {
+            return;
+        };
+        let middle = times.len() / 2;
+        let (_, middle, _) = times.select_nth_unstable(middle);
+        let middle = *middle;
+        self.retain(|entry| entry.response.account.index != account || entry.until > middle);
     }
 }
 
@@ -160,4 +203,53 @@ fn word<const LEN: usize>() -> [u8; LEN] {
     const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     let mut rng = rand::rng();
     std::array::from_fn(|_| ALPHABET[rng.random_range(0..ALPHABET.len())])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::account::Accounts;
+    use crate::memory::Memory;
+
+    /// Requests that may wait as long as it takes.
+    fn request(account: &Arc<Account>, reply: &[u8]) -> OpenResponse {
+        let export = Arc::new(ServiceExport {
+            response: ResponseType::Singleton,
+            threshold: std::time::Duration::from_secs(3600),
+            latency: None,
+            allow_trace: false,
+        });
+        OpenResponse::new(account, &export, reply, None)
+    }
+
+    #[test]
+    fn a_flood_costs_only_its_own_requests() {
+        let accounts = Accounts::new(&Arc::new(Memory::new(0)));
+        let (calm, wild) = (
+            accounts.get_or_create("calm"),
+            accounts.get_or_create("wild"),
+        );
+        let (responses, now) = (Responses::new(), Instant::now());
+        let kept: Vec<_> = (0..1000)
+            .map(|n: u32| responses.expect(request(&calm, &n.to_be_bytes()), now))
+            .collect();
+        let long = vec![b'x'; 4000];
+        for n in 0..MOST * 2 {
+            let reply = if n % 2 == 0 { b"r" } else { long.as_slice() };
+            let later = now + std::time::Duration::from_nanos(n as u64);
+            responses.expect(request(&wild, reply), later);
+            let open = responses.open.lock();
+            assert!(open.by_subject.len() <= MOST && open.bytes <= MOST_BYTES + 4000);
+        }
+        for (n, subject) in (0u32..).zip(kept) {
+            let answered = responses.answered(&subject, now);
+            assert_eq!(
+                answered.map(|it| it.reply.clone()),
+                Some(n.to_be_bytes().into())
+            );
+        }
+        responses.expire(now + std::time::Duration::from_secs(7200));
+        let open = responses.open.lock();
+        assert_eq!((open.by_subject.len(), open.bytes), (0, 0));
+    }
 }

@@ -30,6 +30,21 @@ pub(crate) fn page(hub: &Hub) -> String {
         ("ready", "Whether clients should come.", u64::from(ready)),
         ("uptime_seconds", "How long it has been running.", uptime),
         ("memory_bytes", "Resident memory of the process.", varz.mem),
+        (
+            "waiting_bytes",
+            "What waits to be sent, or to be complete.",
+            wide(hub.memory.waiting()),
+        ),
+        (
+            "subscription_bytes",
+            "What subscriptions take, about.",
+            wide(hub.memory.subscriptions()),
+        ),
+        (
+            "waiting_and_subscription_bytes_max",
+            "What both may take together.",
+            wide(hub.memory.limit()),
+        ),
         ("connections", "Clients connected.", wide(varz.connections)),
         (
             "connections_max",
@@ -80,6 +95,11 @@ pub(crate) fn page(hub: &Hub) -> String {
             "slow_consumers_total",
             "Clients cut off as they did not keep up.",
             varz.slow_consumers,
+        ),
+        (
+            "cut_for_memory_total",
+            "Of those, clients cut off as all together held too much.",
+            hub.memory.cut(),
         ),
         (
             "stale_connections_total",

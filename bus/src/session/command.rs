@@ -9,6 +9,7 @@ use std::time::Instant;
 use crate::account::Account;
 use crate::auth::Identity;
 use crate::client::{Client, Enrolment};
+use crate::clock;
 use crate::config::accounts::MessageTrace;
 use crate::delivery::Desk;
 use crate::hub::Hub;
@@ -21,12 +22,15 @@ use crate::subject;
 use crate::sublist::Member as _;
 use crate::subscription::{Special, Subscription};
 use crate::trace::Who;
-use crate::{message_trace, tap};
+use crate::{memory, message_trace, tap};
 
 use super::End;
 
 /// Subjects whose publish verdict is remembered per connection; all are forgotten when it is full.
 const VERDICTS: usize = 256;
+
+/// How long a turn may change subscriptions, give or take a tick of the clock.
+const LONG_NANOS: u64 = 2_000_000;
 
 /// Bytes for each message or delivery, below which they make much work: one for 128 bytes read.
 const LABORIOUS: usize = 128;
@@ -36,6 +40,8 @@ const LABORIOUS: usize = 128;
 pub(super) enum Break {
     /// A CONNECT, which may take a while to check.
     Connect(Box<[u8]>),
+    /// There was so much to do that it is others' turn now.
+    Pause,
     End(End),
 }
 
@@ -75,18 +81,22 @@ pub(super) struct Talk {
     active: bool,
     in_messages: u64,
     in_bytes: u64,
-    /// Messages and deliveries of this turn.
-    effort: usize,
     /// Whether the turn before had many for its bytes.
     laborious: bool,
-    /// Whether it has subscribed or unsubscribed in this turn.
-    resubscribed: bool,
+    /// When it first subscribed or unsubscribed in this turn; 0 when it has not.
+    resubscribed: u64,
     /// When the first ping was sent that is not answered.
     pub(super) pinged_at: Option<Instant>,
     /// Whether the connection has a codec.
     pub(super) coded: bool,
-    /// Whether it has more of what has been read already.
+    /// Whether its unfinished frame is so large that it is counted.
+    holds: bool,
+    /// Whether the codec has more of what has been read already.
     pub(super) more: bool,
+    /// Whether the parser has.
+    pub(super) paused: bool,
+    /// How it ends when the parser has no more.
+    pub(super) afterwards: Option<End>,
 }
 
 pub(super) type Flow = ControlFlow<Break>;
@@ -118,12 +128,14 @@ impl Talk {
             active: false,
             in_messages: 0,
             in_bytes: 0,
-            effort: 0,
             laborious: false,
-            resubscribed: false,
+            resubscribed: 0,
             pinged_at: None,
             coded: false,
+            holds: false,
             more: false,
+            paused: false,
+            afterwards: None,
         }
     }
 
@@ -159,6 +171,18 @@ impl Talk {
                 // A tap was for the other account.
                 sub.end_after(0);
                 self.client.forget(account.seed, &sub);
+            }
+        }
+    }
+
+    /// Its unfinished frame has so many bytes, and is another one than before if `fresh`.
+    #[inline]
+    pub(super) fn note_unfinished(&mut self, bytes: usize, fresh: bool) {
+        if bytes >= memory::PAGE || self.holds {
+            self.holds = bytes >= memory::PAGE;
+            let pressed = self.client.out().note_unfinished(bytes, fresh);
+            if pressed {
+                self.hub.relieve();
             }
         }
     }
@@ -200,11 +224,9 @@ impl Talk {
         std::mem::take(&mut self.active)
     }
 
-    /// Messages and deliveries of the turn that ends, in which `read` bytes came.
-    pub(super) fn end_turn(&mut self, read: usize) -> usize {
-        let effort = std::mem::take(&mut self.effort);
+    /// Ends a turn in which `read` bytes came, and there was so much to do.
+    pub(super) fn end_turn(&mut self, read: usize, effort: usize) {
         self.laborious = effort * LABORIOUS > read;
-        effort
     }
 
     /// Whether a read of usual length made so much work that a longer one would keep others waiting. What a
@@ -218,8 +240,8 @@ impl Talk {
     pub(super) fn publish_counts(&mut self) {
         self.active = true;
         let counted = &self.client.in_messages;
-        if counted.load(Ordering::Relaxed) != self.in_messages || self.resubscribed {
-            self.resubscribed = false;
+        let resubscribed = std::mem::take(&mut self.resubscribed) > 0;
+        if counted.load(Ordering::Relaxed) != self.in_messages || resubscribed {
             self.client.active.now();
         }
         counted.store(self.in_messages, Ordering::Relaxed);
@@ -298,7 +320,7 @@ impl Talk {
             desk.send(&self.client, b"-ERR 'Invalid Publish Subject'\r\n");
         }
         if self.restricted && !self.is_allowed(desk, message.subject) {
-            return ON;
+            return rest(desk);
         }
         if self.options.verbose {
             desk.send(&self.client, frame::OK);
@@ -308,7 +330,6 @@ impl Talk {
         } else {
             desk.publish(&self.account, &self.client, message)
         };
-        self.effort += 1 + receivers;
         if self.hub.taps.are_there() {
             self.hub
                 .taps
@@ -320,7 +341,7 @@ impl Talk {
         {
             self.no_responders(desk, reply);
         }
-        ON
+        rest(desk)
     }
 
     /// Publishes under another name if the account's mappings say so; returns how many got it.
@@ -351,7 +372,7 @@ impl Talk {
     /// Whether it may publish here. When not, it is told so.
     #[inline(never)]
     pub(super) fn is_allowed(&mut self, desk: &mut Desk, subject: &[u8]) -> bool {
-        let allowed = !self.restricted || self.may_publish(subject);
+        let allowed = !self.restricted || self.may_publish(desk, subject);
         if !allowed {
             let what = format!("Publish to \"{}\"", String::from_utf8_lossy(subject));
             if let Some(trace) = &mut desk.trace {
@@ -363,7 +384,7 @@ impl Talk {
     }
 
     /// Whether the rules, or an open request, let it publish here.
-    fn may_publish(&mut self, subject: &[u8]) -> bool {
+    fn may_publish(&mut self, desk: &mut Desk, subject: &[u8]) -> bool {
         let Some(permissions) = self
             .identity
             .as_ref()
@@ -374,6 +395,7 @@ impl Talk {
         let allowed = match self.verdicts.get(subject) {
             Some(verdict) => *verdict,
             None => {
+                desk.work += permissions.publish_rules();
                 let verdict = permissions.may_publish(subject);
                 if self.verdicts.len() >= VERDICTS {
                     self.verdicts.clear();
@@ -387,7 +409,7 @@ impl Talk {
 
     /// Tells a requester that nobody listens, by the subscription it has for the answer.
     fn no_responders(&mut self, desk: &mut Desk, reply: &[u8]) {
-        let Some(found) = self.account.list.find(reply) else {
+        let Some(found) = desk.find_once(&self.account, reply) else {
             return;
         };
         let Some(sub) = found
@@ -415,15 +437,24 @@ impl Talk {
         queue: Option<&[u8]>,
         sid: &[u8],
     ) -> Flow {
-        self.resubscribed = true;
-        if let Some(limit) = self.max_subscriptions
-            && self.client.subscription_count() >= limit
-        {
-            desk.send(&self.client, b"-ERR 'maximum subscriptions exceeded'\r\n");
-            return ON;
-        }
+        self.note_change();
         if subject.starts_with(tap::PREFIX) {
-            return self.subscribe_tap(desk, subject, queue, sid);
+            self.subscribe_tap(desk, subject, queue, sid);
+        } else {
+            self.subscribe_plainly(desk, subject, queue, sid);
+        }
+        self.go_on()
+    }
+
+    fn subscribe_plainly(
+        &mut self,
+        desk: &mut Desk,
+        subject: &[u8],
+        queue: Option<&[u8]>,
+        sid: &[u8],
+    ) {
+        if self.is_full(desk) {
+            return;
         }
         let most = self.settings.limits.max_subject_tokens;
         if most > 0 && memchr::memchr_iter(b'.', subject).count() >= most {
@@ -432,7 +463,7 @@ impl Talk {
                 desk,
                 &format!("Subscription to \"{subject}\", too many tokens"),
             );
-            return ON;
+            return;
         }
         let permissions = self
             .identity
@@ -440,11 +471,11 @@ impl Talk {
             .and_then(|who| who.permissions.as_ref());
         if permissions.is_some_and(|permissions| !permissions.may_subscribe(subject, queue)) {
             self.refuse_subscription(desk, subject, queue);
-            return ON;
+            return;
         }
         if !subject::is_valid(subject) {
             desk.send(&self.client, b"-ERR 'Invalid Subject'\r\n");
-            return ON;
+            return;
         }
         let filter = permissions
             .is_some_and(|permissions| permissions.needs_filter(subject, queue))
@@ -467,11 +498,22 @@ impl Talk {
         if enrolled != Enrolment::Closed {
             self.confirm(desk);
         }
-        ON
+    }
+
+    /// Whether it has as many subscriptions as it may. When so, it is told.
+    pub(super) fn is_full(&self, desk: &mut Desk) -> bool {
+        let full = self
+            .max_subscriptions
+            .is_some_and(|limit| self.client.subscription_count() >= limit)
+            || !self.hub.memory.takes_subscriptions();
+        if full {
+            desk.send(&self.client, b"-ERR 'maximum subscriptions exceeded'\r\n");
+        }
+        full
     }
 
     fn unsubscribe(&mut self, desk: &mut Desk, sid: &[u8], max: Option<u64>) -> Flow {
-        self.resubscribed = true;
+        self.note_change();
         let account = &self.account;
         if let Some(sub) = self.client.subscription(account.seed, sid) {
             let lives = {
@@ -485,6 +527,22 @@ impl Talk {
             }
         }
         self.confirm(desk);
+        self.go_on()
+    }
+
+    /// Notes that it subscribes or unsubscribes.
+    fn note_change(&mut self) {
+        if self.resubscribed == 0 {
+            self.resubscribed = clock::coarse().max(1);
+        }
+    }
+
+    /// Whether it may change more subscriptions in this turn. Mostly a change takes less than a microsecond,
+    /// but where very many listen already it can take a thousand times as long.
+    fn go_on(&self) -> Flow {
+        if clock::coarse().saturating_sub(self.resubscribed) > LONG_NANOS {
+            return ControlFlow::Break(Break::Pause);
+        }
         ON
     }
 
@@ -523,4 +581,13 @@ impl Talk {
             format!("-ERR 'Permissions Violation for {what}'\r\n").as_bytes(),
         );
     }
+}
+
+/// Whether the turn goes on after a message.
+#[inline]
+fn rest(desk: &Desk) -> Flow {
+    if desk.is_tired() {
+        return ControlFlow::Break(Break::Pause);
+    }
+    ON
 }

@@ -63,6 +63,8 @@ pub(crate) enum End {
     Stale,
     #[error("slow consumer: too much is waiting for it")]
     SlowConsumerPending,
+    #[error("slow consumer: too much is waiting for all together, and most for it")]
+    SlowConsumerMemory,
     #[error("slow consumer: its socket took nothing for too long")]
     SlowConsumerDeadline,
     #[error("shutdown")]
@@ -107,6 +109,7 @@ impl End {
             | End::Route(_)
             | End::BadConnect(_)
             | End::SlowConsumerPending
+            | End::SlowConsumerMemory
             | End::SlowConsumerDeadline
             | End::Shutdown
             | End::Kicked
@@ -145,7 +148,7 @@ impl End {
             End::TooManyConnections => "Maximum Connections Exceeded",
             End::TooManyAccountConnections => "Maximum Account Connections Exceeded",
             End::Stale => "Stale Connection",
-            End::SlowConsumerPending => "Slow Consumer (Pending Bytes)",
+            End::SlowConsumerPending | End::SlowConsumerMemory => "Slow Consumer (Pending Bytes)",
             End::SlowConsumerDeadline => "Slow Consumer (Write Deadline)",
             End::Shutdown => "Server Shutdown",
             End::Kicked => "Kicked",
@@ -197,7 +200,7 @@ impl End {
                 }
             }
             End::AuthTimeout => tracing::debug!("{who} - Authentication Timeout"),
-            End::SlowConsumerPending | End::SlowConsumerDeadline => {
+            End::SlowConsumerPending | End::SlowConsumerMemory | End::SlowConsumerDeadline => {
                 tracing::info!(client.user = user, "{who} - Slow Consumer Detected: {self}");
             }
             End::TooManyConnections

@@ -40,8 +40,7 @@ impl Session {
             return Ok(());
         }
         let hub = Arc::clone(&self.hub);
-        let permit = hub.handshakes.try_acquire();
-        let _permit = permit.map_err(|_| End::TooManyHandshakes)?;
+        let _under_way = hub.handshakes.begin(&self.client);
         // Apart, so that connections in clear need no room for it.
         Box::pin(self.open_secured(&settings)).await
     }

@@ -11,9 +11,13 @@ use crate::exchange::{Shadow, places};
 use crate::permissions::OpenReplies;
 use crate::sublist::Member as _;
 use crate::subscription::{Bridge, Special, Subscription};
+use crate::tap;
 
 use super::command::Talk;
 use super::{End, Session};
+
+/// Subscriptions that are looked at between two looks at the sockets.
+const PART: usize = 1024;
 
 impl Session {
     /// Makes the connection a user's; `None` where nobody needs to be one.
@@ -75,7 +79,8 @@ impl Session {
     }
 
     /// The settings have been replaced: it may have to go, to change over, or to give up subscriptions.
-    pub(super) fn apply_settings(&mut self) -> Result<(), End> {
+    pub(super) async fn apply_settings(&mut self) -> Result<(), End> {
+        let had_rules = self.talk.has_rules();
         let settings = self.hub.settings();
         self.client.set_max_pending(settings.limits.max_pending);
         self.client.set_misses(!settings.limits.stall_producers);
@@ -94,9 +99,9 @@ impl Session {
                 Standing::Revoked => return Err(End::UserRevoked),
                 Standing::AccountOver => return Err(End::AccountExpired),
             }
-            let mut desk = self.desk.lock();
-            self.talk.review_subscriptions(&mut desk);
-            desk.flush();
+            if had_rules || self.talk.has_rules() {
+                self.review_subscriptions().await;
+            }
         }
         self.apply_limits();
         self.arm_timer();
@@ -104,7 +109,35 @@ impl Session {
     }
 }
 
+impl Session {
+    /// Looks at all subscriptions again, a few at a time: there may be very many.
+    async fn review_subscriptions(&mut self) {
+        let imports = self.talk.has_imports();
+        let subs = self.client.subscriptions();
+        for part in subs.chunks(PART) {
+            {
+                let mut desk = self.desk.lock();
+                for sub in part {
+                    self.talk.review(&mut desk, sub, imports);
+                }
+                desk.flush();
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
 impl Talk {
+    /// Whether there is anything by which its subscriptions differ from what they say.
+    fn has_rules(&self) -> bool {
+        let permissions = |who: &Arc<Identity>| who.permissions.is_some();
+        self.identity.as_ref().is_some_and(permissions) || self.has_imports()
+    }
+
+    fn has_imports(&self) -> bool {
+        !self.account.exchange().streams.is_empty() || self.client.casts_shadows()
+    }
+
     /// Takes on a user's rights, or everybody's.
     fn become_somebody(&mut self, identity: Option<Arc<Identity>>) {
         match identity {
@@ -149,40 +182,47 @@ impl Talk {
         self.client.cast(self.account.seed, sub, shadows);
     }
 
-    /// Ends the subscriptions it may not have any more, and brings the others up to date.
-    fn review_subscriptions(&mut self, desk: &mut Desk) {
-        let imports = !self.account.exchange().streams.is_empty() || self.client.casts_shadows();
-        for sub in self.client.subscriptions() {
-            let queue = sub.queue().map(AsRef::as_ref);
-            let permissions = self
-                .identity
-                .as_ref()
-                .and_then(|who| who.permissions.as_ref());
-            if permissions.is_some_and(|granted| !granted.may_subscribe(sub.subject(), queue)) {
-                self.account.remove(&sub);
-                self.client.forget(self.account.seed, &sub);
-                let subject = String::from_utf8_lossy(sub.subject());
-                let sid = String::from_utf8_lossy(sub.sid());
-                self.refuse(
-                    desk,
-                    &format!("Subscription to \"{subject}\" (sid \"{sid}\")"),
-                );
-                continue;
+    /// Ends a subscription it may not have any more, or brings it up to date.
+    fn review(&self, desk: &mut Desk, sub: &Arc<Subscription>, imports: bool) {
+        let (subject, queue) = (sub.subject(), sub.queue().map(AsRef::as_ref));
+        let permissions = self
+            .identity
+            .as_ref()
+            .and_then(|who| who.permissions.as_ref());
+        let is_tap = subject.starts_with(tap::PREFIX);
+        let allowed = if is_tap {
+            permissions.is_some_and(|granted| granted.may_tap(subject))
+        } else {
+            permissions.is_none_or(|granted| granted.may_subscribe(subject, queue))
+        };
+        if !allowed {
+            {
+                // Deliveries count under this lock.
+                let _out = self.client.out();
+                sub.end_after(0);
             }
-            let filtered =
-                permissions.is_some_and(|granted| granted.needs_filter(sub.subject(), queue));
-            let was_filtered = sub
-                .special
-                .as_ref()
-                .is_some_and(|special| special.filter.is_some());
-            let sub = if filtered || was_filtered {
-                self.replace_filter(&sub, filtered)
-            } else {
-                sub
-            };
-            if imports {
-                self.cast(&sub);
-            }
+            self.account.remove(sub);
+            self.client.forget(self.account.seed, sub);
+            let subject = String::from_utf8_lossy(subject);
+            let sid = String::from_utf8_lossy(sub.sid());
+            self.refuse(
+                desk,
+                &format!("Subscription to \"{subject}\" (sid \"{sid}\")"),
+            );
+            return;
+        }
+        if is_tap {
+            self.hub.taps.review(sub, self.tap_filter());
+            return;
+        }
+        let filtered = permissions.is_some_and(|granted| granted.needs_filter(subject, queue));
+        let was_filtered = sub
+            .special
+            .as_ref()
+            .is_some_and(|special| special.filter.is_some());
+        let replaced = (filtered || was_filtered).then(|| self.replace_filter(sub, filtered));
+        if imports {
+            self.cast(replaced.as_ref().unwrap_or(sub));
         }
     }
 

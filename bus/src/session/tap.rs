@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::auth::Identity;
 use crate::client::Enrolment;
 use crate::delivery::Desk;
 use crate::permissions::Permissions;
@@ -9,7 +10,7 @@ use crate::subject;
 use crate::subscription::{Special, Subscription};
 use crate::tap::{Options, Tap};
 
-use super::command::{Flow, ON, Talk};
+use super::command::Talk;
 
 impl Talk {
     /// `SUB $SYS.TAP.<subject> [options] sid`
@@ -19,29 +20,30 @@ impl Talk {
         subject: &[u8],
         options: Option<&[u8]>,
         sid: &[u8],
-    ) -> Flow {
+    ) {
+        if self.is_full(desk) {
+            return;
+        }
         let identity = self.identity();
         let permissions = identity.and_then(|identity| identity.permissions.as_ref());
         // A right to everything is no right to listen in: it must be given by name.
         if !permissions.is_some_and(|permissions| permissions.may_tap(subject)) {
             self.refuse_subscription(desk, subject, options);
-            return ON;
+            return;
         }
         if !subject::is_valid(subject) {
             desk.send(&self.client, b"-ERR 'Invalid Subject'\r\n");
-            return ON;
+            return;
         }
         let Some(options) = options.map_or(Some(Options::default()), Options::parse) else {
             desk.send(&self.client, b"-ERR 'Invalid Tap Options'\r\n");
-            return ON;
+            return;
         };
         if !self.options.headers {
             desk.send(&self.client, b"-ERR 'taps need headers support'\r\n");
-            return ON;
+            return;
         }
-        let filter = identity
-            .filter(|_| permissions.is_some_and(Permissions::denies_subscriptions))
-            .cloned();
+        let filter = self.tap_filter();
         let own = self.account();
         let all = (self.hub.accounts.system()).is_some_and(|system| Arc::ptr_eq(&system, own));
         let account = (!all).then(|| Arc::clone(own));
@@ -59,6 +61,14 @@ impl Talk {
         } else if enrolled != Enrolment::Closed {
             self.confirm(desk);
         }
-        ON
+    }
+
+    /// Whose rules each message of a tap is checked against, when some are denied.
+    pub(super) fn tap_filter(&self) -> Option<Arc<Identity>> {
+        let denies = |who: &&Arc<Identity>| {
+            let permissions = who.permissions.as_ref();
+            permissions.is_some_and(Permissions::denies_subscriptions)
+        };
+        self.identity().filter(denies).cloned()
     }
 }

@@ -12,6 +12,14 @@ use crate::hash::equal;
 
 const SMALLEST: usize = 64;
 const LARGEST: usize = 8192;
+/// Receivers of a list that is worth being kept: to find more of them again costs little beside reaching
+/// them, and a list that is kept here has to be copied when it changes.
+const CROWD: usize = 4096;
+/// What all results may weigh that are copies of several lists, and what one of them may.
+const HELD: usize = 1 << 20;
+const HELD_BY_ONE: usize = HELD / 16;
+/// Longest subject that is kept.
+const LONGEST: usize = 1024;
 
 /// Remembers who gets what, per published subject.
 #[derive(Debug)]
@@ -24,6 +32,10 @@ pub struct MatchCache<T> {
     /// The result of the last miss.
     missed: Option<Matches<T>>,
     misses: u64,
+    /// What the entries weigh that are copies.
+    held: usize,
+    /// Receivers of the largest list that was not kept.
+    crowd: usize,
     frontier: Frontier,
 }
 
@@ -54,6 +66,8 @@ struct Entry<T> {
     shards: Shards,
     stamp: Stamp,
     matches: Option<Matches<T>>,
+    /// What the result weighs when it is a copy of several lists.
+    copied: usize,
 }
 
 // === impl MatchCache ===
@@ -66,15 +80,23 @@ impl<T> Default for MatchCache<T> {
             evictions: 0,
             missed: None,
             misses: 0,
+            held: 0,
+            crowd: 0,
             frontier: Frontier::default(),
         }
     }
 }
 
 impl<T: Member> MatchCache<T> {
-    /// Who gets a message on `subject`; the answer is good until the next call.
+    /// Who gets a message on `subject`; the answer is good until the next call. Adds to `work` what it
+    /// has cost when that was more than usual: nodes visited, receivers copied.
     #[inline]
-    pub fn find(&mut self, list: &Sublist<T>, subject: &[u8]) -> Option<&Matches<T>> {
+    pub fn find(
+        &mut self,
+        list: &Sublist<T>,
+        subject: &[u8],
+        work: &mut usize,
+    ) -> Option<&Matches<T>> {
         if self.is_at(self.last, list, subject) {
             return self.matches_at(self.last);
         }
@@ -84,7 +106,24 @@ impl<T: Member> MatchCache<T> {
             self.last = at;
             return self.matches_at(at);
         }
-        self.look_up(list, subject, hash)
+        self.look_up(list, subject, hash, work)
+    }
+
+    /// As [`MatchCache::find`], for a subject that is asked about once.
+    pub fn find_once(
+        &mut self,
+        list: &Sublist<T>,
+        subject: &[u8],
+        work: &mut usize,
+    ) -> Option<Matches<T>> {
+        let found = list.find_with(subject, list.seed.hash(subject), &mut self.frontier);
+        *work += self.frontier.visited + self.frontier.copied;
+        found
+    }
+
+    /// Lets go of the last result: as long as it is held, its list is copied when it changes.
+    pub fn release(&mut self) {
+        self.missed = None;
     }
 
     /// Whether the entry in a slot is for this subject, and what it says still holds.
@@ -102,12 +141,19 @@ impl<T: Member> MatchCache<T> {
     }
 
     #[inline(never)]
-    fn look_up(&mut self, list: &Sublist<T>, subject: &[u8], hash: u64) -> Option<&Matches<T>> {
+    fn look_up(
+        &mut self,
+        list: &Sublist<T>,
+        subject: &[u8],
+        hash: u64,
+        work: &mut usize,
+    ) -> Option<&Matches<T>> {
         // Read before the lookup: a change in between makes the entry outdated, never wrong.
         self.misses += 1;
         let shards = list.shards(subject, hash);
         let stamp = list.stamp(shards);
         self.missed = list.find_with(subject, hash, &mut self.frontier);
+        *work += self.frontier.visited + self.frontier.copied;
         self.remember(subject, hash, shards, stamp);
         self.missed.as_ref()
     }
@@ -117,15 +163,34 @@ impl<T: Member> MatchCache<T> {
         if self.slots.is_empty() {
             self.resize(SMALLEST);
         }
+        let copied = self.frontier.copied;
+        if self.held + copied > HELD {
+            self.forget_copies();
+        }
+        let weight = self.missed.as_ref().map_or(0, Matches::weight);
+        let most = if copied > 0 { HELD_BY_ONE } else { CROWD };
+        let worth = weight <= most && subject.len() <= LONGEST;
+        if weight > most {
+            self.crowd = self.crowd.max(weight);
+        }
         let at = index(hash, self.slots.len());
         let slot = &mut self.slots[at];
         match &mut slot.entry {
             Some(entry) if entry.hash == hash && *entry.subject == *subject => {
-                entry.stamp = stamp;
-                entry.matches = self.missed.clone();
+                self.held -= entry.copied;
+                if worth {
+                    self.held += copied;
+                    entry.stamp = stamp;
+                    entry.matches = self.missed.clone();
+                    entry.copied = copied;
+                } else {
+                    slot.entry = None;
+                }
             }
-            entry if slot.knocked == hash => {
+            entry if slot.knocked == hash && worth => {
                 let pushed_out = entry.is_some();
+                self.held -= entry.as_ref().map_or(0, |entry| entry.copied);
+                self.held += copied;
                 let matches = self.missed.clone();
                 *entry = Some(Entry {
                     hash,
@@ -133,6 +198,7 @@ impl<T: Member> MatchCache<T> {
                     shards,
                     stamp,
                     matches,
+                    copied,
                 });
                 if pushed_out {
                     self.evictions += 1;
@@ -149,6 +215,7 @@ impl<T: Member> MatchCache<T> {
     pub fn stats(&self) -> CacheStats {
         let mut stats = CacheStats {
             misses: self.misses,
+            max_fanout: self.crowd,
             ..CacheStats::default()
         };
         for entry in self.slots.iter().filter_map(|slot| slot.entry.as_ref()) {
@@ -166,11 +233,19 @@ impl<T: Member> MatchCache<T> {
     /// Drops entries that later changes have outdated, so that they keep nothing alive.
     pub fn sweep(&mut self, list: &Sublist<T>) {
         self.missed = None;
+        self.crowd = 0;
+        self.retain(|entry| list.stamp(entry.shards) == entry.stamp);
+    }
+
+    /// Drops results that are copies: those that are still asked for come back.
+    fn forget_copies(&mut self) {
+        self.retain(|entry| entry.copied == 0);
+    }
+
+    fn retain(&mut self, keep: impl Fn(&Entry<T>) -> bool) {
         for slot in &mut self.slots {
-            if let Some(entry) = &slot.entry
-                && list.stamp(entry.shards) != entry.stamp
-            {
-                slot.entry = None;
+            if let Some(entry) = slot.entry.take_if(|entry| !keep(entry)) {
+                self.held -= entry.copied;
             }
         }
     }
@@ -185,7 +260,8 @@ impl<T: Member> MatchCache<T> {
         for slot in old {
             if let Some(entry) = slot.entry {
                 let at = index(entry.hash, self.slots.len());
-                self.slots[at].entry = Some(entry);
+                let pushed_out = self.slots[at].entry.replace(entry);
+                self.held -= pushed_out.map_or(0, |entry| entry.copied);
             }
         }
     }

@@ -4,6 +4,8 @@ use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use super::groups::{Group, Groups};
+
 /// Something that can be listed under a subject.
 pub trait Member {
     /// What it subscribed to.
@@ -16,6 +18,11 @@ pub trait Member {
     }
     /// Where in its list it stands: a hint kept by the list, so that removal needs no search.
     fn slot(&self) -> &AtomicU32;
+    /// Notes where in its list it stands.
+    fn note_slot(&self, at: usize) {
+        let at = u32::try_from(at).unwrap_or(u32::MAX);
+        self.slot().store(at, Ordering::Relaxed);
+    }
 }
 
 /// Receivers of one subject, or of one published message; there is at least one. Cheap to share.
@@ -31,7 +38,7 @@ pub enum Matches<T> {
 #[derive(Debug)]
 pub struct Lists<T> {
     plain: Vec<Arc<T>>,
-    groups: Vec<Group<T>>,
+    groups: Groups<T>,
     remote: Option<Box<Remote<T>>>,
 }
 
@@ -41,17 +48,11 @@ pub struct Remote<T> {
     /// Each of these gets a copy.
     pub plain: Vec<Arc<T>>,
     /// One member of each of these gets a copy, unless one here has got it.
-    pub groups: Vec<Group<T>>,
+    pub groups: Groups<T>,
 }
 
-/// A queue group: one member per message.
-#[derive(Debug)]
-pub struct Group<T> {
-    /// The group's name.
-    pub name: Arc<[u8]>,
-    /// Those among whom one is chosen; never empty.
-    pub members: Vec<Arc<T>>,
-}
+/// What a group takes in memory, in members.
+const GROUP_WEIGHT: usize = 8;
 
 /// What became of a removal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +91,15 @@ impl<T> Matches<T> {
     pub fn groups(&self) -> &[Group<T>] {
         match self {
             Matches::One(_) => &[],
-            Matches::Many(lists) => &lists.groups,
+            Matches::Many(lists) => lists.groups.as_slice(),
+        }
+    }
+
+    /// The queue group of this name.
+    pub fn group(&self, name: &[u8]) -> Option<&Group<T>> {
+        match self {
+            Matches::One(_) => None,
+            Matches::Many(lists) => lists.groups.get(name),
         }
     }
 
@@ -110,6 +119,24 @@ impl<T> Matches<T> {
     }
 }
 
+impl<T> Matches<T> {
+    /// How much there is of it: receivers here and at other servers, and what their groups take besides.
+    pub(super) fn weight(&self) -> usize {
+        let members = |groups: &Groups<T>| -> usize {
+            let of = |group: &Group<T>| GROUP_WEIGHT + group.members.len();
+            groups.into_iter().map(of).sum()
+        };
+        match self {
+            Matches::One(_) => 1,
+            Matches::Many(lists) => {
+                let remote = |remote: &Remote<T>| remote.plain.len() + members(&remote.groups);
+                let here = lists.plain.len() + members(&lists.groups);
+                here + lists.remote.as_deref().map_or(0, remote)
+            }
+        }
+    }
+}
+
 impl<T: Member> Matches<T> {
     pub(super) fn of(member: &Arc<T>) -> Self {
         if member.queue().is_none() && !member.is_remote() {
@@ -125,7 +152,7 @@ impl<T: Member> Matches<T> {
         match self {
             Matches::One(only) => only.subject(),
             Matches::Many(lists) => {
-                let grouped = || lists.groups.first()?.members.first();
+                let grouped = || lists.groups.as_slice().first()?.members.first();
                 let remote = || lists.remote.as_ref()?.first();
                 let first = lists.plain.first().or_else(grouped).or_else(remote);
                 first.map_or(&[], |member| member.subject())
@@ -146,7 +173,7 @@ impl<T: Member> Matches<T> {
         if !lists.remove(member) {
             return Removal::Absent;
         }
-        match (&lists.plain[..], &lists.groups[..], &lists.remote) {
+        match (&lists.plain[..], lists.groups.as_slice(), &lists.remote) {
             ([], [], None) => return Removal::Last,
             ([only], [], None) => *self = Matches::One(Arc::clone(only)),
             _ => {}
@@ -154,15 +181,17 @@ impl<T: Member> Matches<T> {
         Removal::Done
     }
 
-    /// Adds all of `other`. Groups of one name become one group, as a message is for one of them.
+    /// Adds all of `other`.
     pub(super) fn merge(&mut self, other: &Matches<T>) {
         let lists = self.lists();
         lists.plain.extend(other.plain().iter().cloned());
-        merge(&mut lists.groups, other.groups());
+        if let Matches::Many(other) = other {
+            lists.groups.merge(&other.groups);
+        }
         if let Some(more) = other.remote() {
             let remote = lists.remote.get_or_insert_default();
             remote.plain.extend(more.plain.iter().cloned());
-            merge(&mut remote.groups, &more.groups);
+            remote.groups.merge(&more.groups);
         }
     }
 
@@ -186,7 +215,7 @@ impl<T> Default for Lists<T> {
     fn default() -> Self {
         Lists {
             plain: Vec::new(),
-            groups: Vec::new(),
+            groups: Groups::default(),
             remote: None,
         }
     }
@@ -206,7 +235,7 @@ impl<T> Default for Remote<T> {
     fn default() -> Self {
         Remote {
             plain: Vec::new(),
-            groups: Vec::new(),
+            groups: Groups::default(),
         }
     }
 }
@@ -222,17 +251,8 @@ impl<T> Clone for Remote<T> {
 
 impl<T> Remote<T> {
     fn first(&self) -> Option<&Arc<T>> {
-        let grouped = || self.groups.first()?.members.first();
+        let grouped = || self.groups.as_slice().first()?.members.first();
         self.plain.first().or_else(grouped)
-    }
-}
-
-impl<T> Clone for Group<T> {
-    fn clone(&self) -> Self {
-        Group {
-            name: Arc::clone(&self.name),
-            members: self.members.clone(),
-        }
     }
 }
 
@@ -244,15 +264,13 @@ impl<T: Member> Lists<T> {
         } else {
             (&mut self.plain, &mut self.groups)
         };
-        let list = match member.queue() {
-            None => plain,
-            Some(queue) => &mut group(groups, queue).members,
-        };
-        member.slot().store(
-            u32::try_from(list.len()).unwrap_or(u32::MAX),
-            Ordering::Relaxed,
-        );
-        list.push(Arc::clone(member));
+        match member.queue() {
+            None => {
+                member.note_slot(plain.len());
+                plain.push(Arc::clone(member));
+            }
+            Some(queue) => groups.insert(queue, member),
+        }
     }
 
     fn remove(&mut self, member: &Arc<T>) -> bool {
@@ -270,44 +288,15 @@ impl<T: Member> Lists<T> {
     }
 }
 
-/// The group of this name, made when there is none.
-fn group<'a, T>(groups: &'a mut Vec<Group<T>>, name: &Arc<[u8]>) -> &'a mut Group<T> {
-    let at = match groups.iter().position(|group| group.name == *name) {
-        Some(at) => at,
-        None => {
-            groups.push(Group {
-                name: Arc::clone(name),
-                members: Vec::new(),
-            });
-            groups.len() - 1
-        }
-    };
-    &mut groups[at]
-}
-
-fn merge<T>(groups: &mut Vec<Group<T>>, more: &[Group<T>]) {
-    for other in more {
-        let members = other.members.iter().cloned();
-        group(groups, &other.name).members.extend(members);
+fn remove<T: Member>(plain: &mut Vec<Arc<T>>, groups: &mut Groups<T>, member: &Arc<T>) -> bool {
+    match member.queue() {
+        None => take(plain, member),
+        Some(queue) => groups.remove(queue, member),
     }
-}
-
-fn remove<T: Member>(plain: &mut Vec<Arc<T>>, groups: &mut Vec<Group<T>>, member: &Arc<T>) -> bool {
-    let Some(queue) = member.queue() else {
-        return take(plain, member);
-    };
-    let Some(at) = groups.iter().position(|group| group.name == *queue) else {
-        return false;
-    };
-    let removed = take(&mut groups[at].members, member);
-    if groups[at].members.is_empty() {
-        groups.swap_remove(at);
-    }
-    removed
 }
 
 /// Removes `member` in constant time when its hint is right, else by a search.
-fn take<T: Member>(list: &mut Vec<Arc<T>>, member: &Arc<T>) -> bool {
+pub(super) fn take<T: Member>(list: &mut Vec<Arc<T>>, member: &Arc<T>) -> bool {
     let hint = member.slot().load(Ordering::Relaxed) as usize;
     let at = match list.get(hint) {
         Some(there) if Arc::ptr_eq(there, member) => hint,
@@ -318,9 +307,7 @@ fn take<T: Member>(list: &mut Vec<Arc<T>>, member: &Arc<T>) -> bool {
     };
     list.swap_remove(at);
     if let Some(moved) = list.get(at) {
-        moved
-            .slot()
-            .store(u32::try_from(at).unwrap_or(u32::MAX), Ordering::Relaxed);
+        moved.note_slot(at);
     }
     if list.capacity() > 16 && list.len() < list.capacity() / 4 {
         list.shrink_to(list.len() * 2);

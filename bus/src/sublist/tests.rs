@@ -134,7 +134,7 @@ proptest! {
                     let wanted = naive(&all, subject.as_bytes());
                     // Three times: past the doorkeeper, into the cache, out of the cache.
                     for _ in 0..3 {
-                        let found = cache.find(&list, subject.as_bytes());
+                        let found = cache.find(&list, subject.as_bytes(), &mut 0);
                         prop_assert_eq!(&plainly(found), &wanted);
                     }
                 }
@@ -166,10 +166,40 @@ fn cache_outgrows_its_first_size_and_stays_right() {
     }
     for _ in 0..6 {
         for (id, probe) in probes.iter().enumerate() {
-            let found = cache.find(&list, probe.subject());
+            let found = cache.find(&list, probe.subject(), &mut 0);
             assert_eq!(plainly(found), (vec![id], BTreeMap::new()));
         }
     }
+}
+
+#[test]
+fn a_cache_of_large_results_stays_small() {
+    let list = Sublist::new();
+    let mut cache = MatchCache::default();
+    for id in 0..3000 {
+        list.insert(&probe(id, if id % 2 == 0 { "a.*" } else { "a.>" }, None));
+    }
+    let mut work = 0;
+    for n in 0..1500 {
+        let subject = format!("a.{n}");
+        for _ in 0..3 {
+            let found = cache.find(&list, subject.as_bytes(), &mut work);
+            assert_eq!(found.map(|found| found.plain().len()), Some(3000));
+        }
+    }
+    let stats = cache.stats();
+    assert!(stats.entries > 100 && stats.fanout <= 1 << 20, "{stats:?}");
+    assert!(work > 1500 * 2 * 3000, "{work}");
+    // One list that is as large need not be kept to be found at once.
+    let crowd: Vec<_> = (0..5000).map(|id| probe(id, "crowd", None)).collect();
+    crowd.iter().for_each(|probe| list.insert(probe));
+    let before = cache.stats().entries;
+    for _ in 0..3 {
+        let found = cache.find(&list, b"crowd", &mut 0);
+        assert_eq!(found.map(|found| found.plain().len()), Some(5000));
+    }
+    let stats = cache.stats();
+    assert_eq!((stats.entries, stats.max_fanout), (before, 5000));
 }
 
 #[test]
@@ -195,7 +225,7 @@ fn a_change_under_way_never_shows_a_stale_result_afterwards() {
         std::thread::spawn(move || {
             let mut cache = MatchCache::default();
             while let Ok((subject, wanted)) = from.recv() {
-                let found = cache.find(&list, subject.as_bytes());
+                let found = cache.find(&list, subject.as_bytes(), &mut 0);
                 assert_eq!(plainly(found).0.len(), wanted);
                 done.send(()).unwrap();
             }

@@ -44,6 +44,9 @@ struct Node<T> {
 pub(super) struct Frontier {
     now: Vec<u32>,
     next: Vec<u32>,
+    /// What the match has cost: nodes visited, and receivers copied because several lists were merged.
+    pub(super) visited: usize,
+    pub(super) copied: usize,
 }
 
 // === impl Trie ===
@@ -119,6 +122,7 @@ impl<T: Member> Trie<T> {
         frontier.now.push(ROOT);
         for token in subject::tokens(subject) {
             frontier.next.clear();
+            frontier.visited += frontier.now.len();
             let literal = token != subject::ONE && token != subject::REST;
             for at in &frontier.now {
                 let node = &self.nodes[*at as usize];

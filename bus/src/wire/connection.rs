@@ -71,11 +71,13 @@ impl Wire {
             .is_none_or(|coded| coded.lock().codec.is_ready())
     }
 
-    /// Whether the codec holds bytes that the socket has not taken.
-    pub(crate) fn has_residue(&self) -> bool {
-        self.coded
-            .get()
-            .is_some_and(|coded| !coded.lock().is_empty())
+    /// Bytes that the codec holds and the socket has not taken.
+    pub(crate) fn residue(&self) -> usize {
+        let waiting = |coded: &Mutex<Coded>| {
+            let coded = coded.lock();
+            coded.residue.len() - coded.written
+        };
+        self.coded.get().map_or(0, waiting)
     }
 
     /// Decodes what was read. What the codec wants to say is left for the next writer; the second value

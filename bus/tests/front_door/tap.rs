@@ -300,3 +300,57 @@ async fn one_that_cannot_keep_up_loses_messages_and_says_how_many() {
     assert!(lost > 0, "it kept up: {got}");
     assert_eq!(broker.handle.stats().slow_consumers, 0);
 }
+
+#[tokio::test]
+async fn a_reload_takes_rights_away_and_changes_what_is_denied() {
+    let users = |root: serde_json::Value| {
+        json!({ "authorization": { "users": [
+            { "user": "root", "password": "pw", "permissions": root },
+            { "user": "app", "password": "pw" },
+        ] } })
+    };
+    let denying = |deny: &[&str]| {
+        users(json!({ "subscribe": { "allow": ["$SYS.TAP.>", "_INBOX.>"], "deny": deny } }))
+    };
+    let broker = broker(denying(&["$SYS.TAP.a"])).await;
+    let mut root = broker
+        .greeted(&MODERN.replace('{', "{\"user\":\"root\",\"pass\":\"pw\","))
+        .await;
+    let app = login(&broker, "app").await;
+    let say = async |subject: &'static str| {
+        app.publish(subject, "".into()).await.unwrap();
+        app.flush().await.unwrap();
+    };
+    root.send("SUB $SYS.TAP.> 1\r\n").await;
+    root.sync().await;
+    for (denied, heard) in [("a", "b"), ("b", "a")] {
+        broker.reload(denying(&[&format!("$SYS.TAP.{denied}")]));
+        root.sync().await;
+        say("a").await;
+        say("b").await;
+        let (subject, ..) = root.headed().await;
+        assert_eq!(subject, format!("$SYS.TAP.{heard}"));
+        root.sync().await;
+    }
+    // What is published on the subject itself is no copy of anything.
+    say("$SYS.TAP.a").await;
+    let (subject, ..) = root.headed().await;
+    assert_eq!(subject, "$SYS.TAP.$SYS.TAP.a");
+    root.sync().await;
+    // A right to everything is none to listen in.
+    broker.reload(users(json!({ "subscribe": { "allow": [">"] } })));
+    root.expect("-ERR 'Permissions Violation for Subscription to \"$SYS.TAP.>\" (sid \"1\")'\r\n")
+        .await;
+    say("a").await;
+    root.sync().await;
+    // Neither are no rules at all.
+    broker.reload(denying(&[]));
+    root.sync().await;
+    root.send("SUB $SYS.TAP.> 2\r\n").await;
+    root.sync().await;
+    broker.reload(users(serde_json::Value::Null));
+    root.expect("-ERR 'Permissions Violation for Subscription to \"$SYS.TAP.>\" (sid \"2\")'\r\n")
+        .await;
+    say("a").await;
+    root.sync().await;
+}

@@ -7,9 +7,11 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+mod memory;
 #[path = "../front_door/support.rs"]
 #[allow(dead_code, reason = "other tests use the rest of it")]
 mod support;
+mod turns;
 
 use support::{PATIENCE, QUIET, Raw, TestBroker, broker, eventually, plain};
 
@@ -37,6 +39,16 @@ async fn push(address: std::net::SocketAddr, bytes: Vec<u8>) -> TcpStream {
     let sent = tokio::time::timeout(PATIENCE, socket.write_all(&bytes)).await;
     assert!(sent.is_ok(), "it is neither read nor refused");
     socket
+}
+
+/// What monitoring has to say.
+async fn page(monitor: std::net::SocketAddr, path: &str) -> String {
+    let mut socket = TcpStream::connect(monitor).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    socket.write_all(request.as_bytes()).await.unwrap();
+    let mut text = String::new();
+    socket.read_to_string(&mut text).await.unwrap();
+    text.split_once("\r\n\r\n").unwrap().1.to_owned()
 }
 
 #[tokio::test]
@@ -182,7 +194,7 @@ async fn subjects_of_very_many_tokens() {
 
 #[tokio::test]
 async fn a_flood_of_subscriptions() {
-    let broker = plain().await;
+    let broker = broker(json!({ "workers": 1 })).await;
     let mut innocent = witness(&broker).await;
     let mut flood = Vec::new();
     for n in 0..100_000 {

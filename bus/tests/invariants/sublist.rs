@@ -80,7 +80,12 @@ fn matches_are_exact_while_members_come_and_go() {
             // In quiet, exactly: through a cache that has seen it all, and without one.
             for which in 0..SUBJECTS {
                 let subject = &arena.subjects[which].0;
-                arena.check(which, cache.find(&arena.list, subject), arena.tick(), true);
+                arena.check(
+                    which,
+                    cache.find(&arena.list, subject, &mut 0),
+                    arena.tick(),
+                    true,
+                );
                 arena.check(which, arena.list.find(subject).as_ref(), arena.tick(), true);
             }
         }
@@ -178,7 +183,7 @@ impl Arena {
         while !self.over.load(SeqCst) {
             let which = rng.random_range(0..SUBJECTS);
             let began = self.tick();
-            let found = cache.find(&self.list, &self.subjects[which].0);
+            let found = cache.find(&self.list, &self.subjects[which].0, &mut 0);
             self.check(which, found, began, false);
             if rng.random_bool(0.01) {
                 cache.sweep(&self.list);
