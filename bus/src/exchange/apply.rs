@@ -76,7 +76,11 @@ impl Planned {
             configured_mappings: self.account.mappings,
             exports: self.account.exports,
             limits: self.account.limits,
-            trace: self.account.trace.map(Arc::new),
+            trace: self
+                .account
+                .trace
+                .filter(|trace| !trace.destination.is_empty())
+                .map(Arc::new),
             expires: self.expires,
             token: self.token,
         }

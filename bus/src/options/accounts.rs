@@ -5,7 +5,6 @@ use crate::config::accounts::{
     Account, AccountLimits, Crossing, Destination, Export, Import, Latency, Mapping, MessageTrace,
     ResponseType, Sampling,
 };
-
 use crate::jwt;
 use crate::subject;
 
@@ -181,10 +180,20 @@ fn export(whole: Field<'_>, map: &Map) -> Result<Export, ConfError> {
         }
     }
     export.kind = kind.ok_or_else(|| whole.wrong("each needs a stream or a service"))?;
-    if export.allow_trace && export.kind == Crossing::Stream {
-        return Err(whole.wrong("Detected allow_trace directive on non-service"));
+    let of_services = ["response", "response_type", "allow_trace"];
+    match misplaced(map, &of_services) {
+        Some(field) if export.kind == Crossing::Stream => {
+            Err(field.wrong("is for exports of services only"))
+        }
+        _ => Ok(export),
     }
-    Ok(export)
+}
+
+/// The first of these settings that is there.
+fn misplaced<'a>(map: &'a Map, names: &[&str]) -> Option<Field<'a>> {
+    let mut entries = map.entries().iter();
+    let is_one = |entry: &&Entry| names.contains(&entry.key.to_ascii_lowercase().as_str());
+    entries.find(is_one).map(Field)
 }
 
 /// An export or import is of one kind.
@@ -278,6 +287,11 @@ fn import(whole: Field<'_>, map: &Map) -> Result<Import, ConfError> {
     }
     if import.kind == Crossing::Service && import.prefix.is_some() {
         return Err(whole.wrong("takes \"prefix\" for streams only"));
+    }
+    if import.kind == Crossing::Service
+        && let Some(field) = misplaced(map, &["allow_trace"])
+    {
+        return Err(field.wrong("is for imports of streams only"));
     }
     Ok(import)
 }

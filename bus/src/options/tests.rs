@@ -92,6 +92,22 @@ fn what_cannot_be_honoured_is_an_error_with_its_place() {
             "websocket { headers { a: 1 } }",
             "the value of a header is text",
         ),
+        (
+            "accounts { A { exports: [{ stream: s, response: stream }] } }",
+            "for exports of services only",
+        ),
+        (
+            "accounts { A { exports: [{ stream: s, allow_trace: true }] } }",
+            "for exports of services only",
+        ),
+        (
+            "accounts { A { imports: [{ service: { account: B, subject: s }, allow_trace: true }] } }",
+            "for imports of streams only",
+        ),
+        (
+            "accounts { A { msg_trace: \"x.*\" } }",
+            "a destination nobody can publish to",
+        ),
         ("lame_duck_duration: 60", "expected a duration"),
         ("lame_duck_duration: 5s", "at least 30s"),
         ("max_sub_tokens: 300", "between 1 and 255"),
