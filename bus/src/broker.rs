@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::access::AccessError;
-use crate::cluster::{Doors, Node, RouteTls};
+use crate::cluster::{Doors, Node};
 use crate::config::{Cluster, Config};
 use crate::events;
 use crate::hub::{Hub, Stats};
@@ -224,7 +224,7 @@ fn join_cluster(
         clients: hub.address,
         websockets: hub.websocket_address.get().copied(),
     };
-    let node = Node::new(cluster, &hub.id, &hub.name, doors).map_err(BuildError::ClusterTls)?;
+    let node = Node::new(cluster, &hub.id, &hub.name, doors);
     hub.join_cluster(Arc::new(node));
     Ok(gate)
 }
@@ -239,9 +239,6 @@ fn bind(address: SocketAddr) -> Result<Gate, BuildError> {
 /// # Errors
 /// The configuration makes no sense.
 pub fn check(config: &Config) -> Result<(), BuildError> {
-    if let Some(cluster) = &config.cluster {
-        RouteTls::compile(cluster).map_err(BuildError::ClusterTls)?;
-    }
     Settings::compile(config).map(|_| ())
 }
 

@@ -16,10 +16,12 @@ pub(crate) mod mesh;
 pub(crate) mod node;
 pub mod parser;
 pub(crate) mod route;
+mod security;
 mod session;
 mod talk;
 mod urls;
 
 pub(crate) use end::RouteEnd;
-pub(crate) use node::{Doors, Node, Tls as RouteTls};
+pub(crate) use node::{Doors, Node};
+pub(crate) use security::RouteTls;
 pub(crate) use session::RouteSession;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::access::Access;
 use crate::auth::Users;
 use crate::broker::BuildError;
+use crate::cluster::RouteTls;
 use crate::config::{Config, Limits};
 use crate::security::Security;
 use crate::whereabouts::Advertised;
@@ -21,6 +22,8 @@ pub(crate) struct Settings {
     pub(crate) security: Security,
     /// The address clients are to use.
     pub(crate) advertised: Option<Advertised>,
+    /// What secures routes; they are in clear when absent.
+    pub(crate) route_tls: Option<RouteTls>,
 }
 
 // === impl Settings ===
@@ -36,6 +39,12 @@ impl Settings {
         let settings = Settings {
             limits: config.limits.clone(),
             security: Security::compile(config)?,
+            route_tls: config
+                .cluster
+                .as_ref()
+                .and_then(RouteTls::compile)
+                .transpose()
+                .map_err(BuildError::ClusterTls)?,
             users,
             advertised: (config.client_advertise.as_deref())
                 .map(str::parse)

@@ -5,7 +5,6 @@ use std::fmt;
 use secrecy::ExposeSecret as _;
 
 use crate::client::Kind;
-use crate::cluster::RouteTls;
 use crate::config::{Authorization, Config, Permissions, User};
 use crate::hub::Hub;
 use crate::session::End;
@@ -36,16 +35,15 @@ pub(super) fn apply(hub: &Hub, config: &Config) -> Result<(), ReloadError> {
     let old = hub.settings();
     refuse_fixed(&old.config, config)?;
     let (settings, access) = Settings::compile(config)?;
-    let route_tls = config.cluster.as_ref().map(RouteTls::compile);
-    let route_tls = route_tls.transpose().map_err(BuildError::ClusterTls)?;
     report(&old.config, config);
     let announce = old.advertised != settings.advertised
         || old.limits.max_payload != settings.limits.max_payload;
     let most = settings.limits.max_connections;
     access.apply(&hub.accounts, hub.system_client());
     hub.events.attach(hub);
-    if let Some((node, tls)) = hub.cluster().zip(route_tls) {
-        node.set_tls(tls);
+    let name = config.cluster.as_ref().and_then(|it| it.name.as_deref());
+    if let (Some(node), Some(name)) = (hub.cluster(), name) {
+        node.rename(name);
     }
     hub.replace_settings(settings);
     let closed = close_excess(hub, most);
@@ -101,9 +99,7 @@ fn refuse_fixed(old: &Config, new: &Config) -> Result<(), ReloadError> {
         "cluster host and port",
         &Shown(&listen(old)),
         &Shown(&listen(new)),
-    )?;
-    let name = |config: &Config| config.cluster.as_ref().and_then(|it| it.name.clone());
-    fixed("cluster name", &Shown(&name(old)), &Shown(&name(new)))
+    )
 }
 
 fn fixed<T: PartialEq + fmt::Display>(
@@ -186,6 +182,10 @@ fn report(old: &Config, new: &Config) {
     };
     if routes(old) != routes(new) {
         tracing::info!("Reloaded: cluster routes");
+    }
+    // As with the certificates of clients.
+    if new.cluster.as_ref().is_some_and(|it| it.tls.is_some()) {
+        tracing::info!("Reloaded: cluster tls");
     }
 }
 

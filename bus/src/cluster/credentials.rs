@@ -16,29 +16,30 @@ pub(crate) struct Said<'a> {
     pub(crate) token: Option<&'a SecretString>,
 }
 
-/// Whether the certificate of a peer alone says whether it is let in.
-pub(crate) fn are_certificates(config: &Cluster) -> bool {
-    config
-        .tls
-        .as_ref()
-        .is_some_and(|tls| tls.verify_and_map || tls.verify_cert_and_check_known_urls)
-}
-
-/// Whether a peer has shown the right certificate: one for the host of a configured route, or one that
-/// names the user that peers are to be.
-pub(crate) fn check_certificate(config: &Cluster, leaf: Option<&Leaf>) -> bool {
-    let (Some(tls), Some(leaf)) = (&config.tls, leaf) else {
-        return false;
-    };
-    let hosts = config.routes.iter().map(|url| url.host.as_str());
-    let user = config.authorization.user.as_deref();
-    (tls.verify_cert_and_check_known_urls && leaf.is_for_one_of(hosts))
-        || (tls.verify_and_map && leaf.user(user.into_iter()).is_some())
-}
-
 /// Whether peers must say who they are.
 pub(crate) fn are_required(wanted: &ClusterAuthorization) -> bool {
     wanted.user.is_some() || wanted.token.is_some()
+}
+
+/// Whether the certificate a peer has shown lets it in; `None` where that does not count. It must bear the
+/// name of the user, or that of a server we dial ourselves, as the section says.
+pub(crate) fn by_certificate(
+    cluster: &Cluster,
+    shown: impl FnOnce() -> Option<Leaf>,
+) -> Option<bool> {
+    let tls = cluster.tls.as_ref();
+    let maps = tls.is_some_and(|tls| tls.verify_and_map);
+    let knows = tls.is_some_and(|tls| tls.verify_cert_and_check_known_urls);
+    if !maps && !knows {
+        return None;
+    }
+    let Some(leaf) = shown() else {
+        return Some(false);
+    };
+    let mut hosts = cluster.routes.iter().map(|route| route.host.as_str());
+    let user = cluster.authorization.user.as_deref();
+    let named = || leaf.user(user.into_iter()).is_some();
+    Some((knows && leaf.is_for_one_of(&mut hosts)) || (maps && named()))
 }
 
 /// Whether checking takes milliseconds, as a bcrypt hash does.

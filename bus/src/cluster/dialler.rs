@@ -145,6 +145,11 @@ async fn pursue(node: Arc<Node>, hub: Arc<Hub>, workers: Arc<Vec<Worker>>, mut e
                     if !node.knows(&peer) {
                         break;
                     }
+                    if errand.cause == Cause::Configured && !configured(&hub).contains(&errand.url)
+                    {
+                        node.dismiss(&peer);
+                        break;
+                    }
                     changed.await;
                 }
                 // The peer may be about to dial as well.

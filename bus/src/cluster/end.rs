@@ -39,6 +39,8 @@ pub(crate) enum RouteEnd {
     Said(String),
     #[error("the TLS handshake took too long")]
     Handshake,
+    #[error("the route is no longer configured")]
+    Removed,
 }
 
 // === impl RouteEnd ===
@@ -79,6 +81,7 @@ impl RouteEnd {
             RouteEnd::WrongPort => "Incorrect Port",
             RouteEnd::Gateway(_) => "Wrong Gateway",
             RouteEnd::Handshake => "TLS Handshake Failure",
+            RouteEnd::Removed => "Route Removed",
             RouteEnd::BadJson(_) => "Parse Error",
             RouteEnd::Said(_) => "Client Closed",
             _ => "Protocol Violation",
@@ -88,7 +91,9 @@ impl RouteEnd {
     /// Whether somebody should look into it.
     fn is_trouble(&self) -> bool {
         match self {
-            RouteEnd::Own | RouteEnd::Duplicate(_) | RouteEnd::Dedicated(_) => false,
+            RouteEnd::Own | RouteEnd::Duplicate(_) | RouteEnd::Dedicated(_) | RouteEnd::Removed => {
+                false
+            }
             // A newer server tries once whether an account may have a connection of its own.
             RouteEnd::Said(text) => !text.contains("Not possible to have a dedicated route"),
             _ => true,

@@ -29,8 +29,6 @@ use crate::protocol::{self, frame};
 use crate::session::End;
 use crate::settings::Settings;
 use crate::subscription;
-use crate::wire::TlsConfigError;
-use crate::wire::tls::{Acceptor, Connector, Listener};
 
 /// Peers to be dialled that nobody has taken on yet; more are heard of again.
 const ERRANDS: usize = 256;
@@ -58,8 +56,6 @@ pub(crate) struct Node {
     mesh: Mutex<Mesh>,
     routes: Mutex<HashMap<u64, Arc<Route>>>,
     urls: Mutex<PeerUrls>,
-    /// Replaced by a reload; routes that are there keep what they came with.
-    tls: RwLock<Option<Arc<Tls>>>,
     errands: mpsc::Sender<Errand>,
     errands_out: Mutex<Option<mpsc::Receiver<Errand>>>,
     /// Ids of peers that are being dialled because they were heard of.
@@ -84,15 +80,6 @@ struct Name {
     dynamic: bool,
 }
 
-/// How routes are secured, in both directions.
-#[derive(Debug)]
-pub(crate) struct Tls {
-    pub(crate) acceptor: Acceptor,
-    pub(crate) connector: Connector,
-    /// The name certificates of peers bear that are known by address only.
-    pub(crate) name: Option<String>,
-}
-
 /// Where a connection stands whose peer has said who it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
@@ -105,14 +92,7 @@ pub(crate) struct Place {
 // === impl Node ===
 
 impl Node {
-    /// # Errors
-    /// The TLS section makes no sense.
-    pub(crate) fn new(
-        config: &config::Cluster,
-        id: &str,
-        server_name: &str,
-        doors: Doors,
-    ) -> Result<Self, TlsConfigError> {
+    pub(crate) fn new(config: &config::Cluster, id: &str, server_name: &str, doors: Doors) -> Self {
         let (errands, errands_out) = mpsc::channel(ERRANDS);
         let name = match &config.name {
             Some(name) => Name {
@@ -125,7 +105,7 @@ impl Node {
             },
         };
         let id: Arc<str> = id.into();
-        Ok(Node {
+        Node {
             server_name: server_name.to_owned(),
             listen: doors.routes,
             clients: doors.clients,
@@ -138,23 +118,12 @@ impl Node {
             id,
             routes: Mutex::default(),
             urls: Mutex::default(),
-            tls: RwLock::new(Tls::compile(config)?),
             errands,
             errands_out: Mutex::new(Some(errands_out)),
             pursued: Mutex::default(),
             changed: Notify::new(),
             leaving: AtomicBool::new(false),
-        })
-    }
-
-    /// How new routes are secured, if they are.
-    pub(crate) fn tls(&self) -> Option<Arc<Tls>> {
-        self.tls.read().clone()
-    }
-
-    /// Secures new routes in another way from now on.
-    pub(crate) fn set_tls(&self, tls: Option<Arc<Tls>>) {
-        *self.tls.write() = tls;
+        }
     }
 
     /// The name of the cluster.
@@ -224,7 +193,6 @@ impl Node {
     pub(crate) fn info(&self, hub: &Hub, gossip: Gossip) -> RouteInfo {
         let settings = hub.settings();
         let config = settings.config.cluster.as_ref();
-        let secure = self.tls().is_some();
         let name = self.name.read().clone();
         let advertise = config.and_then(|config| config.advertise.as_deref());
         let advertised: Option<RouteUrl> = advertise.and_then(|url| url.parse().ok());
@@ -240,8 +208,8 @@ impl Node {
             headers: true,
             auth_required: config
                 .is_some_and(|config| credentials::are_required(&config.authorization)),
-            tls_required: secure,
-            tls_verify: secure,
+            tls_required: settings.route_tls.is_some(),
+            tls_verify: settings.route_tls.is_some(),
             max_payload: settings.limits.max_payload,
             nonce: URL_SAFE_NO_PAD.encode(nonce),
             cluster: name.text.to_string(),
@@ -274,7 +242,7 @@ impl Node {
             user: said.user,
             password: said.password,
             token: said.token,
-            tls: self.tls().is_some(),
+            tls: settings.route_tls.is_some(),
             id: &self.id,
             cluster: &name.text,
             dynamic: name.dynamic,
@@ -477,6 +445,26 @@ impl Node {
         Ok(())
     }
 
+    /// The configuration names the cluster, differently perhaps; those who are there stay.
+    pub(crate) fn rename(&self, name: &str) {
+        let mut known = self.name.write();
+        if *known.text != *name {
+            tracing::info!("Cluster name is {name}");
+        }
+        *known = Name {
+            text: name.into(),
+            dynamic: false,
+        };
+    }
+
+    /// A peer that was dialled because it was configured is not any more.
+    pub(super) fn dismiss(&self, peer: &str) {
+        let active = self.mesh.lock().active_of(peer);
+        if let Some(route) = active.and_then(|id| self.route(id)) {
+            route.client.end(End::Route(RouteEnd::Removed));
+        }
+    }
+
     // --- gossip ---
 
     /// Later news from a peer: of itself, or of another server.
@@ -571,24 +559,6 @@ impl Node {
             let (clients, websockets) = self.urls.lock().all();
             hub.set_peer_urls(clients, websockets);
         }
-    }
-}
-
-// === impl Tls ===
-
-impl Tls {
-    /// Reads and checks what the cluster's TLS section names, if there is one.
-    pub(crate) fn compile(cluster: &config::Cluster) -> Result<Option<Arc<Self>>, TlsConfigError> {
-        let Some(tls) = &cluster.tls else {
-            return Ok(None);
-        };
-        let is_name = |host: &&str| host.parse::<std::net::IpAddr>().is_err();
-        let mut hosts = cluster.routes.iter().map(|route| route.host.as_str());
-        Ok(Some(Arc::new(Tls {
-            acceptor: Acceptor::new(tls, Listener::Routes)?,
-            connector: Connector::new(tls)?,
-            name: hosts.find(is_name).map(str::to_owned),
-        })))
     }
 }
 

@@ -62,6 +62,10 @@ pub(crate) struct RouteSession {
     parser: Parser,
     talk: Talk,
     dialled: Option<Box<Dialled>>,
+    /// Where it was dialled because that is configured.
+    configured: Option<config::RouteUrl>,
+    /// What the peer has said to be let in.
+    said: Option<RouteConnect>,
     coded: bool,
     /// Whether the parser has more of what has been read already.
     paused: bool,
@@ -121,29 +125,15 @@ impl RouteSession {
         socket.set_nodelay(true)?;
         let (read, write) = socket.into_split();
         let wire = Wire::new(write);
-        let tls = node.tls();
-        let handshake = tls.as_ref().map(|tls| match dialled {
-            Some(_) => tls.connector.timeout,
-            None => tls.acceptor.timeout,
-        });
-        if let Some(tls) = &tls {
+        let settings = hub.settings();
+        if let Some(tls) = &settings.route_tls {
             if dialled.is_none() && !tls.acceptor.admits(std::time::Instant::now()) {
                 return Err(io::Error::other("TLS handshakes are begun too fast"));
             }
-            let codec = match &dialled {
-                None => tls.acceptor.accept(),
-                Some(dialled) => {
-                    let host = match (&tls.name, dialled.url.host.parse::<std::net::IpAddr>()) {
-                        (Some(name), Ok(_)) if !dialled.configured => name,
-                        _ => &dialled.url.host,
-                    };
-                    tls.connector.connect(host)
-                }
-            };
+            let codec = tls.codec(dialled.as_deref());
             wire.set_codec(Box::new(codec.map_err(io::Error::other)?));
         }
         let coded = wire.is_coded();
-        let settings = hub.settings();
         let limits = &settings.limits;
         let config = settings.config.cluster.clone().unwrap_or_default();
         let client = Arc::new(Client::new(
@@ -182,6 +172,11 @@ impl RouteSession {
             read,
             parser,
             talk: Talk::new(route, hub, node),
+            configured: dialled
+                .as_ref()
+                .filter(|dialled| dialled.configured)
+                .map(|dialled| dialled.url.clone()),
+            said: None,
             dialled,
             coded,
             paused: false,
@@ -193,6 +188,13 @@ impl RouteSession {
             settled: 0,
             withdraws: false,
         };
+        let handshake = settings
+            .route_tls
+            .as_ref()
+            .map(|tls| match session.dialled {
+                Some(_) => tls.connector.timeout,
+                None => tls.acceptor.timeout,
+            });
         session.patient_until = match handshake {
             Some(timeout) => Some((now + timeout, Wait::Handshake)),
             None => session.first_wait(now),
@@ -269,7 +271,7 @@ impl RouteSession {
                     }
                     done
                 }
-                Event::Signal(signals) => self.obey(signals),
+                Event::Signal(signals) => self.obey(signals).await,
                 Event::Writable => {
                     self.blocked = false;
                     self.client.unblock();
@@ -432,40 +434,58 @@ impl RouteSession {
             gateway: None,
             ..said
         };
-        let Talk { hub, node, .. } = &self.talk;
-        let settings = hub.settings();
-        let config = settings.config.cluster.as_ref();
-        let wanted = config
-            .map(|config| config.authorization.clone())
-            .unwrap_or_default();
-        let theirs = (said.cluster.clone(), said.cluster_dynamic);
-        let let_in = if let Some(config) = config.filter(|it| credentials::are_certificates(it)) {
-            let handshake = self.client.wire().map(|wire| wire.handshake());
-            let leaf = handshake.as_ref().and_then(|it| it.peer.as_ref());
-            credentials::check_certificate(config, leaf)
-        } else if credentials::are_slow(&wanted) {
-            let _permit = hub.slow_checks.acquire().await.map_err(|_| End::Shutdown)?;
-            let timeout = wanted.timeout;
-            let check = tokio::task::spawn_blocking(move || credentials::check(&wanted, &said));
-            let checked = tokio::time::timeout(timeout, check).await;
-            checked.map_err(|_| End::AuthTimeout)?.unwrap_or(false)
-        } else {
-            credentials::check(&wanted, &said)
-        };
-        if !let_in {
-            return Err(End::Refused);
-        }
-        node.agree(&theirs.0, theirs.1, self.client.id)
+        self.check(&said).await?;
+        let node = &self.talk.node;
+        node.agree(&said.cluster, said.cluster_dynamic, self.client.id)
             .map_err(End::Route)?;
+        self.said = Some(said);
         self.parser.rules.connect_only = false;
         self.patient_until = Some((Instant::now() + INTRODUCTION, Wait::Info));
         self.arm_timer();
         Ok(())
     }
 
-    fn obey(&mut self, signals: u32) -> Result<(), End> {
+    /// Whether the peer may come in, by its certificate or by what it has said.
+    async fn check(&self, said: &RouteConnect) -> Result<(), End> {
+        let hub = &self.talk.hub;
+        let cluster = hub.settings().config.cluster.clone().unwrap_or_default();
+        let shown = || self.client.wire()?.handshake().peer;
+        let let_in = if let Some(named) = credentials::by_certificate(&cluster, shown) {
+            named
+        } else if credentials::are_slow(&cluster.authorization) {
+            let _permit = hub.slow_checks.acquire().await.map_err(|_| End::Shutdown)?;
+            let (wanted, said) = (cluster.authorization, said.clone());
+            let timeout = wanted.timeout;
+            let check = tokio::task::spawn_blocking(move || credentials::check(&wanted, &said));
+            let checked = tokio::time::timeout(timeout, check).await;
+            checked.map_err(|_| End::AuthTimeout)?.unwrap_or(false)
+        } else {
+            credentials::check(&cluster.authorization, said)
+        };
+        if let_in { Ok(()) } else { Err(End::Refused) }
+    }
+
+    /// The settings have been replaced: it may have to go.
+    async fn apply_settings(&mut self) -> Result<(), End> {
+        let settings = self.talk.hub.settings();
+        let routes = settings.config.cluster.as_ref().map(|it| &it.routes);
+        if let Some(url) = &self.configured
+            && !routes.is_some_and(|routes| routes.contains(url))
+        {
+            return Err(End::Route(RouteEnd::Removed));
+        }
+        match &self.said {
+            Some(said) => self.check(said).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn obey(&mut self, signals: u32) -> Result<(), End> {
         if signals & signal::END != 0 {
             return Err(self.client.take_end().unwrap_or(End::Shutdown));
+        }
+        if signals & signal::SETTINGS != 0 {
+            self.apply_settings().await?;
         }
         if signals & signal::BLOCKED != 0 {
             self.blocked = true;

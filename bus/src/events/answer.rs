@@ -90,13 +90,12 @@ type Made = Result<Option<Vec<u8>>, serde_json::Error>;
 impl ServerInfo {
     /// This server, about to say something.
     pub(crate) fn next(hub: &Hub) -> Self {
-        let facts = &hub.monitor.facts;
         let settings = hub.settings();
         ServerInfo {
             name: hub.name.clone(),
             host: hub.address.ip().to_string(),
             id: hub.id.clone(),
-            cluster: facts.cluster.name.clone(),
+            cluster: cluster(hub),
             ver: protocol::VERSION,
             tags: settings.config.server_tags.clone(),
             jetstream: false,
@@ -155,10 +154,9 @@ pub(crate) fn answer(hub: &Hub, request: &Request) -> Option<Vec<u8>> {
         Ok(filter) => filter,
         Err(error) => return refuse(hub, error).ok().flatten(),
     };
-    let facts = &hub.monitor.facts;
     let traits = Traits {
         name: &hub.name,
-        cluster: &facts.cluster.name,
+        cluster: &cluster(hub),
         host: &hub.address.ip().to_string(),
         tags: &hub.settings().config.server_tags,
     };
@@ -396,6 +394,12 @@ fn parse<O: DeserializeOwned + Default>(payload: &[u8]) -> Result<O, serde_json:
         .filter(|(_, value)| !value.is_null())
         .map(|(name, value)| (name.to_ascii_lowercase(), value));
     serde_json::from_value(Value::Object(said.collect()))
+}
+
+/// The name of the cluster; empty without one.
+fn cluster(hub: &Hub) -> String {
+    hub.cluster()
+        .map_or_else(String::new, |node| node.name().to_string())
 }
 
 impl Report<'_> {

@@ -138,10 +138,11 @@ impl<'a> Report<'a> {
             max_payload: limits.max_payload,
             max_pending: limits.max_pending,
             cluster: ClusterOptions {
-                tls_cert_not_after: hub
-                    .cluster()
-                    .and_then(|node| node.tls()?.acceptor.not_after()),
-                ..facts.cluster(hub.monitor.cluster_address.get())
+                tls_cert_not_after: settings
+                    .route_tls
+                    .as_ref()
+                    .and_then(|tls| tls.acceptor.not_after()),
+                ..facts.cluster(hub)
             },
             gateway: Nothing {},
             leaf: Nothing {},

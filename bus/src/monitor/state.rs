@@ -15,6 +15,7 @@ use super::human;
 use super::process::Load;
 use super::varz::{ClusterOptions, WebsocketOptions};
 use crate::config::Config;
+use crate::hub::Hub;
 use crate::sublist::CacheStats;
 
 /// The memory of monitoring. Nothing in it is touched per message.
@@ -156,7 +157,6 @@ impl Facts {
         let tls = config.tls.as_ref();
         let verifies = |tls: &crate::config::Tls| tls.verify || tls.verify_and_map;
         let cluster = config.cluster.as_ref().map(|cluster| ClusterOptions {
-            name: cluster.name.clone().unwrap_or_default(),
             host: cluster
                 .listen
                 .map(|at| at.ip().to_string())
@@ -175,7 +175,7 @@ impl Facts {
             tls_required: cluster.tls.is_some(),
             tls_verify: cluster.tls.as_ref().is_some_and(verifies),
             pool_size: -1,
-            tls_cert_not_after: None,
+            ..ClusterOptions::default()
         });
         let websocket = config.websocket.as_ref().map(|websocket| WebsocketOptions {
             host: websocket.listen.ip().to_string(),
@@ -201,11 +201,14 @@ impl Facts {
 }
 
 impl Facts {
-    /// The cluster with the port that routes have got.
-    pub(super) fn cluster(&self, address: Option<&SocketAddr>) -> ClusterOptions {
+    /// The cluster with the port that routes have got, under the name it has now.
+    pub(super) fn cluster(&self, hub: &Hub) -> ClusterOptions {
         let mut cluster = self.cluster.clone();
-        if let Some(address) = address {
+        if let Some(address) = hub.monitor.cluster_address.get() {
             cluster.port = address.port();
+        }
+        if let Some(node) = hub.cluster() {
+            cluster.name = node.name().to_string();
         }
         cluster
     }

@@ -61,28 +61,46 @@ async fn a_client_that_comes_by_the_wrong_door_is_told() {
         .await;
 }
 
+/// An authority, and the certificates it has issued: `tls` sections for them.
+pub(crate) struct Certificates {
+    folder: tempfile::TempDir,
+    root: CertifiedIssuer<'static, KeyPair>,
+}
+
+impl Certificates {
+    pub(crate) fn new() -> Self {
+        let mut root = CertificateParams::new(Vec::new()).unwrap();
+        root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let root = CertifiedIssuer::self_signed(root, KeyPair::generate().unwrap()).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        Certificates { folder, root }
+    }
+
+    /// The section of a server whose certificate bears these names, in files called `file`.
+    pub(crate) fn tls(&self, file: &str, names: &[&str]) -> serde_json::Value {
+        let key = KeyPair::generate().unwrap();
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let leaf = CertificateParams::new(names)
+            .unwrap()
+            .signed_by(&key, &self.root)
+            .unwrap();
+        let write = |name: &str, text: String| {
+            let path = self.folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        serde_json::json!({
+            "ca_file": write("ca.pem", self.root.pem()),
+            "cert_file": write(&format!("{file}.pem"), leaf.pem()),
+            "key_file": write(&format!("{file}.key"), key.serialize_pem()),
+        })
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn routes_are_secured_when_asked_for() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut root = CertificateParams::new(Vec::new()).unwrap();
-    root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let root = CertifiedIssuer::self_signed(root, KeyPair::generate().unwrap()).unwrap();
-    let key = KeyPair::generate().unwrap();
-    let names = vec!["127.0.0.1".to_owned(), "localhost".to_owned()];
-    let leaf = CertificateParams::new(names)
-        .unwrap()
-        .signed_by(&key, &root)
-        .unwrap();
-    let write = |name: &str, text: String| {
-        let path = folder.path().join(name);
-        std::fs::write(&path, text).unwrap();
-        path
-    };
-    let tls = serde_json::json!({ "tls": {
-        "ca_file": write("ca.pem", root.pem()),
-        "cert_file": write("leaf.pem", leaf.pem()),
-        "key_file": write("leaf.key", key.serialize_pem()),
-    } });
+    let authority = Certificates::new();
+    let tls = serde_json::json!({ "tls": authority.tls("all", &["127.0.0.1", "localhost"]) });
     let a = server("a", &[], tls.clone()).await;
     let b = server("b", &[a.routes], tls.clone()).await;
     let c = server("c", &[a.routes], tls).await;
@@ -96,100 +114,49 @@ async fn routes_are_secured_when_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn certificates_say_who_is_let_in_when_asked_for() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut root = CertificateParams::new(Vec::new()).unwrap();
-    root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let root = CertifiedIssuer::self_signed(root, KeyPair::generate().unwrap()).unwrap();
-    let write = |name: String, text: String| {
-        let path = folder.path().join(name);
-        std::fs::write(&path, text).unwrap();
-        path
-    };
-    // A server with a certificate for `host`, and more in its section of TLS and of the cluster.
-    let section = |host: &str, tls: serde_json::Value, more: serde_json::Value| {
-        let key = KeyPair::generate().unwrap();
-        let names = vec!["127.0.0.1".to_owned(), host.to_owned()];
-        let leaf = CertificateParams::new(names).unwrap();
-        let leaf = leaf.signed_by(&key, &root).unwrap();
-        let mut section = serde_json::json!({ "tls": {
-            "ca_file": write("ca.pem".to_owned(), root.pem()),
-            "cert_file": write(format!("{host}.pem"), leaf.pem()),
-            "key_file": write(format!("{host}.key"), key.serialize_pem()),
-        } });
-        let add = |section: &mut serde_json::Value, more: serde_json::Value| {
-            for (key, value) in more.as_object().unwrap() {
-                section[key] = value.clone();
-            }
-        };
-        add(&mut section["tls"], tls);
-        add(&mut section, more);
-        section
-    };
-    let plain = |host: &str| section(host, serde_json::json!({}), serde_json::json!({}));
-    let hosts = section(
-        "a.test",
-        serde_json::json!({ "verify_cert_and_check_known_urls": true }),
-        serde_json::json!({ "routes": ["nats://known.test:6222"] }),
-    );
-    let a = server("a", &[], hosts).await;
-    let stranger = server("b", &[a.routes], plain("stranger.test")).await;
-    let known = server("c", &[a.routes], plain("known.test")).await;
-    known.has_peers(1).await;
-    a.has_peers(1).await;
-    assert_eq!(stranger.handle.peers(), 0);
-
-    let users = section(
-        "d.test",
-        serde_json::json!({ "verify_and_map": true }),
-        serde_json::json!({ "authorization": { "user": "user.test" } }),
-    );
-    let d = server("d", &[], users).await;
-    let stranger = server("e", &[d.routes], plain("other.test")).await;
-    let named = server("f", &[d.routes], plain("user.test")).await;
-    named.has_peers(1).await;
-    d.has_peers(1).await;
-    assert_eq!(stranger.handle.peers(), 0);
+async fn peers_heard_of_by_address_may_bear_the_name_of_the_others() {
+    let authority = Certificates::new();
+    let tls = serde_json::json!({ "tls": authority.tls("all", &["localhost"]) });
+    let a = server("a", &[], tls.clone()).await;
+    let by_name = format!("nats://localhost:{}", a.routes.port());
+    let known = serde_json::json!({ "tls": tls["tls"], "routes": [by_name] });
+    let b = server("b", &[], known.clone()).await;
+    let c = server("c", &[], known).await;
+    for server in [&a, &b, &c] {
+        server.has_peers(2).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reload_secures_new_routes_in_another_way() {
-    let folder = tempfile::tempdir().unwrap();
-    let root = |name: &str| {
-        let mut root = CertificateParams::new(Vec::new()).unwrap();
-        root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        root.distinguished_name
-            .push(rcgen::DnType::CommonName, name);
-        CertifiedIssuer::self_signed(root, KeyPair::generate().unwrap()).unwrap()
-    };
-    let (before, after) = (root("before"), root("after"));
-    // Certificate, key and roots of one server, in files of its own.
-    let secured = |name: &str, root: &CertifiedIssuer<'_, KeyPair>| {
-        let key = KeyPair::generate().unwrap();
-        let leaf = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
-        let leaf = leaf.signed_by(&key, root).unwrap();
-        let write = |what: &str, text: String| {
-            let path = folder.path().join(format!("{name}-{what}"));
-            std::fs::write(&path, text).unwrap();
-            path
-        };
-        serde_json::json!({ "tls": {
-            "ca_file": write("ca.pem", root.pem()),
-            "cert_file": write("leaf.pem", leaf.pem()),
-            "key_file": write("leaf.key", key.serialize_pem()),
-        } })
-    };
-    let a = server("a", &[], secured("a", &before)).await;
-    let old = server("b", &[a.routes], secured("b", &before)).await;
+async fn a_certificate_with_the_name_of_the_user_lets_in() {
+    let authority = Certificates::new();
+    let mut listens = authority.tls("a", &["127.0.0.1"]);
+    listens["verify_and_map"] = true.into();
+    let wanted = serde_json::json!({ "tls": listens, "authorization": { "user": "route" } });
+    let a = server("a", &[], wanted).await;
+    let named = authority.tls("b", &["route", "127.0.0.1"]);
+    let other = authority.tls("c", &["other", "127.0.0.1"]);
+    // Who has no such name cannot talk himself in.
+    let says = serde_json::json!({ "tls": other, "authorization": { "user": "route" } });
+    let refused = server("c", &[a.routes], says).await;
+    let b = server("b", &[a.routes], serde_json::json!({ "tls": named })).await;
+    b.has_peers(1).await;
     a.has_peers(1).await;
-    // The files have other contents now.
-    secured("a", &after);
-    let config = a.config.clone();
-    a.handle.reload(&config).unwrap();
-    let new = server("c", &[a.routes], secured("c", &after)).await;
-    new.has_peers(1).await;
-    // Who was there stays.
-    a.has_peers(2).await;
-    let (mut one, mut two) = (old.client().await, a.client().await);
-    connected(&mut one, &mut two).await;
+    assert_eq!(refused.handle.peers(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_of_a_server_that_is_dialled_lets_in() {
+    let authority = Certificates::new();
+    let mut listens = authority.tls("a", &["127.0.0.1"]);
+    listens["verify_cert_and_check_known_urls"] = true.into();
+    // Nobody is there; only the name counts.
+    let wanted = serde_json::json!({ "tls": listens, "routes": ["nats://known.example:1"] });
+    let a = server("a", &[], wanted).await;
+    let section = |names: &[&str]| serde_json::json!({ "tls": authority.tls(names[0], names) });
+    let refused = server("c", &[a.routes], section(&["alien.example", "127.0.0.1"])).await;
+    let b = server("b", &[a.routes], section(&["known.example", "127.0.0.1"])).await;
+    b.has_peers(1).await;
+    a.has_peers(1).await;
+    assert_eq!(refused.handle.peers(), 0);
 }

@@ -7,5 +7,6 @@ mod door;
 mod mesh;
 mod mixed;
 mod peer;
+mod reload;
 mod support;
 mod town;

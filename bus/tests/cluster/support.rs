@@ -21,9 +21,9 @@ pub(crate) struct Server {
     pub(crate) clients: SocketAddr,
     pub(crate) routes: SocketAddr,
     pub(crate) handle: Handle,
-    pub(crate) config: Config,
     pub(crate) shutdown: CancellationToken,
     pub(crate) running: tokio::task::JoinHandle<Result<(), cupola_bus::RunError>>,
+    config: serde_json::Value,
     _stop: DropGuard,
 }
 
@@ -49,23 +49,28 @@ pub(crate) async fn server(
         }
     }
     let websocket = all.as_object_mut().unwrap().remove("websocket");
-    let config: Config = serde_json::from_value(serde_json::json!({
+    let json = serde_json::json!({
         "listen": "127.0.0.1:0", "workers": 2, "server_name": name, "cluster": all,
         "websocket": websocket,
         // Its time would be anywhere in a test.
         "limits": { "first_ping": "1h" },
-    }))
-    .unwrap();
-    let mut broker = build(config.clone(), Listeners::default()).await.unwrap();
+    });
+    start(json).await
+}
+
+/// Starts a server with this configuration.
+pub(crate) async fn start(json: serde_json::Value) -> Server {
+    let config: Config = serde_json::from_value(json.clone()).unwrap();
+    let mut broker = build(config, Listeners::default()).await.unwrap();
     broker.open().await.unwrap();
     let shutdown = CancellationToken::new();
     Server {
         clients: broker.client_address().unwrap(),
         routes: broker.cluster_address().unwrap(),
         handle: broker.handle(),
-        config,
         running: tokio::spawn(broker.run(shutdown.clone())),
         shutdown: shutdown.clone(),
+        config: json,
         _stop: shutdown.drop_guard(),
     }
 }
@@ -90,6 +95,17 @@ impl Server {
         raw.send(HELLO).await;
         raw.sync().await;
         raw
+    }
+
+    /// Changes its cluster section while it runs; what is null goes.
+    pub(crate) fn reload(&mut self, cluster: serde_json::Value) {
+        let section = self.config["cluster"].as_object_mut().unwrap();
+        for (key, value) in cluster.as_object().unwrap() {
+            section.insert(key.clone(), value.clone());
+        }
+        section.retain(|_, value| !value.is_null());
+        let config: Config = serde_json::from_value(self.config.clone()).unwrap();
+        self.handle.reload(&config).unwrap();
     }
 
     /// Waits until it has so many peers.

@@ -27,11 +27,12 @@ struct Shown(Arc<CertifiedKey>);
 // === impl Connector ===
 
 impl Connector {
-    /// Reads the files a section names and checks that all goes together.
+    /// Reads the files a section names and checks that all goes together. The certificates of servers that
+    /// are dialled by address may bear `name` instead.
     ///
     /// # Errors
     /// It does not; the error names file, cause and what to do.
-    pub(crate) fn new(tls: &Tls) -> Result<Self, TlsConfigError> {
+    pub(crate) fn new(tls: &Tls, name: Option<&str>) -> Result<Self, TlsConfigError> {
         let provider = Arc::new(names::provider(tls)?);
         let shown = match (&tls.cert_file, &tls.key_file, tls.certs.first()) {
             (_, _, Some(pair)) => Some((&pair.cert_file, &pair.key_file)),
@@ -47,7 +48,7 @@ impl Connector {
             .with_protocol_versions(names::versions(tls))
             .map_err(TlsConfigError::Combination)?
             .dangerous()
-            .with_custom_certificate_verifier(trust::of_servers(tls, &provider)?);
+            .with_custom_certificate_verifier(trust::of_servers(tls, name, &provider)?);
         let mut config = match shown {
             Some(pair) => builder.with_client_cert_resolver(Arc::new(Shown(pair))),
             None => builder.with_no_client_auth(),

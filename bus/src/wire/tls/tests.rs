@@ -79,7 +79,7 @@ fn shake(client: &mut TlsCodec, server: &mut TlsCodec) -> Result<(), CodecError>
 
 fn meet(server: &Tls, client: &Tls, host: &str) -> Result<(TlsCodec, TlsCodec), CodecError> {
     let acceptor = Acceptor::new(server, Listener::Clients).unwrap();
-    let connector = Connector::new(client).unwrap();
+    let connector = Connector::new(client, None).unwrap();
     let (mut client, mut server) = (connector.connect(host)?, acceptor.accept()?);
     shake(&mut client, &mut server)?;
     assert!(client.is_ready() && server.is_ready());
@@ -262,7 +262,7 @@ proptest! {
         let authority = Authority::new();
         authority.named("a");
         let acceptor = Acceptor::new(&authority.section("a"), Listener::Clients).unwrap();
-        let connector = Connector::new(&authority.anonymous()).unwrap();
+        let connector = Connector::new(&authority.anonymous(), None).unwrap();
         let mut server = acceptor.accept().unwrap();
         let mut client = connector.connect("a").unwrap();
         let mut cuts = cuts.into_iter().cycle();

@@ -36,6 +36,8 @@ struct Servers {
     /// `None` accepts every chain: the section says `insecure`.
     chains: Option<Arc<WebPkiServerVerifier>>,
     roots: Vec<CertificateDer<'static>>,
+    /// A name that is as good as any address.
+    name: Option<ServerName<'static>>,
     pins: Pins,
     provider: Arc<CryptoProvider>,
 }
@@ -56,9 +58,11 @@ pub(super) fn of_clients(
     }))
 }
 
-/// What accepts the certificates of servers as the section says.
+/// What accepts the certificates of servers as the section says. Those that are known by address may bear
+/// `name` instead.
 pub(super) fn of_servers(
     tls: &Tls,
+    name: Option<&str>,
     provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ServerCertVerifier>, TlsConfigError> {
     let (chains, roots) = if tls.insecure {
@@ -74,6 +78,7 @@ pub(super) fn of_servers(
     Ok(Arc::new(Servers {
         chains,
         roots,
+        name: name.and_then(|name| ServerName::try_from(name.to_owned()).ok()),
         pins: Pins::read(tls)?,
         provider: Arc::clone(provider),
     }))
@@ -164,6 +169,30 @@ impl ClientCertVerifier for Clients {
 
 // === impl Servers ===
 
+impl Servers {
+    /// Whether the chain leads to somebody who is trusted, and the certificate is for this name.
+    fn check(
+        &self,
+        leaf: &CertificateDer<'_>,
+        between: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        let Some(chains) = &self.chains else {
+            return Ok(());
+        };
+        match chains.verify_server_cert(leaf, between, name, ocsp, now) {
+            Err(_) if is_trusted_itself(leaf, &self.roots, now) => {
+                // Trusted, but it must be meant for this server all the same.
+                let parsed = rustls::server::ParsedCertificate::try_from(leaf)?;
+                rustls::client::verify_server_name(&parsed, name)
+            }
+            result => result.map(|_| ()),
+        }
+    }
+}
+
 impl ServerCertVerifier for Servers {
     fn verify_server_cert(
         &self,
@@ -173,18 +202,13 @@ impl ServerCertVerifier for Servers {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        if let Some(chains) = &self.chains {
-            match chains.verify_server_cert(leaf, between, name, ocsp, now) {
-                Err(_) if is_trusted_itself(leaf, &self.roots, now) => {
-                    // Trusted, but it must be meant for this server all the same.
-                    let parsed = rustls::server::ParsedCertificate::try_from(leaf)?;
-                    rustls::client::verify_server_name(&parsed, name)?;
+        self.check(leaf, between, name, ocsp, now)
+            .or_else(|error| match (name, &self.name) {
+                (ServerName::IpAddress(_), Some(name)) => {
+                    self.check(leaf, between, name, ocsp, now)
                 }
-                result => {
-                    result?;
-                }
-            }
-        }
+                _ => Err(error),
+            })?;
         self.pins.check(leaf)?;
         Ok(ServerCertVerified::assertion())
     }
