@@ -224,6 +224,8 @@ impl RouteSession {
             None => (None, None),
         };
         node.open(&hub, &route);
+        // A reload while it was being dialled may have taken it out of the configuration.
+        self.client.raise(signal::SETTINGS);
         tracing::info!(
             "{} - rid:{} - Route connection created",
             self.client.peer,

@@ -282,9 +282,6 @@ fn import(whole: Field<'_>, map: &Map) -> Result<Import, ConfError> {
     if import.to.is_some() && import.prefix.is_some() {
         return Err(whole.wrong("takes \"to\" or \"prefix\", not both"));
     }
-    if import.allow_trace && import.kind == Crossing::Service {
-        return Err(whole.wrong("Detected allow_trace directive on a non-stream"));
-    }
     if import.kind == Crossing::Service && import.prefix.is_some() {
         return Err(whole.wrong("takes \"prefix\" for streams only"));
     }
