@@ -124,7 +124,8 @@ impl Access {
             let error: &dyn std::error::Error = &error;
             tracing::warn!(error, "part of an account's JWT has no effect");
         })?;
-        let users = Users::compile(&config.authorization, &config.accounts, trust)?;
+        let users = Users::compile(&config.authorization, &config.accounts, trust)?
+            .beside_certificates(config);
         Ok((
             users,
             Access {

@@ -21,7 +21,6 @@ use crate::config;
 use crate::jwt::Trust;
 use crate::permissions::{BadRule, Permissions};
 use crate::protocol::ConnectOptions;
-use crate::wire::tls::Leaf;
 pub(crate) use identity::{Doorway, Expiry, Identity, Standing};
 use identity::{Proof, admit, trusted};
 use password::Password;
@@ -38,6 +37,8 @@ pub(crate) struct Users {
     no_auth: Option<Arc<Identity>>,
     trust: Option<Trust>,
     required: bool,
+    /// Whether there are doors where a certificate says who one is.
+    certificates: bool,
 }
 
 /// What came of checking credentials.
@@ -124,7 +125,8 @@ impl Users {
             let default = account.default_permissions.as_ref();
             users.add_all(&account.name, &account.users, default)?;
         }
-        if let Some(token) = &from.token {
+        let token = from.token.as_ref();
+        if let Some(token) = token.filter(|token| !token.expose_secret().is_empty()) {
             let permissions = compile_permissions("token", from.default_permissions.as_ref())?;
             users.token_identity = Some(Arc::new(Identity {
                 permissions,
@@ -239,17 +241,21 @@ impl Users {
         if websocket.no_auth_user.is_some() {
             own.no_auth_user.clone_from(&websocket.no_auth_user);
         }
-        Users::compile(&own, accounts, None).map(Some)
+        let users = Users::compile(&own, accounts, None)?;
+        Ok(Some(users.beside_certificates(config)))
     }
 
-    /// The user a certificate names, where that is how users are known.
-    pub(crate) fn check_certificate(&self, leaf: Option<&Leaf>) -> Verdict {
-        let names = self.names.keys().map(String::as_str);
-        let user = leaf.and_then(|leaf| leaf.user(names));
-        match user.and_then(|user| self.names.get(user)) {
-            Some((_, identity)) => Verdict::Known(Arc::clone(identity)),
-            None => Verdict::Refused,
-        }
+    /// Takes note of whether some users may be known by their certificates.
+    pub(crate) fn beside_certificates(mut self, config: &config::Config) -> Self {
+        let websocket = config.websocket.as_ref().and_then(|own| own.tls.as_ref());
+        let mut doors = config.tls.iter().chain(websocket);
+        self.certificates = doors.any(|tls| tls.verify_and_map);
+        self
+    }
+
+    /// Whether there are users at all, and clients are one of them in the end.
+    pub(crate) fn are_known(&self) -> bool {
+        self.required
     }
 
     /// Whether clients must say who they are.
@@ -267,8 +273,8 @@ impl Users {
         self.no_auth.as_ref()
     }
 
-    /// Checks what a client said in CONNECT: by JWT where there is an operator, else by nkey, then user,
-    /// then token.
+    /// Checks what a client said in CONNECT: by JWT where there is an operator, else by nkey, then user
+    /// (or the certificate that names one), then token. What is not configured is not looked at.
     pub(crate) fn check(&self, options: &ConnectOptions, door: &Doorway<'_>) -> Verdict {
         if !self.required {
             return Verdict::Open;
@@ -276,69 +282,115 @@ impl Users {
         if let Some(trust) = &self.trust {
             return admit(trust, options, door);
         }
-        if let Some(nkey) = &options.nkey {
-            return match self.nkeys.get(nkey) {
-                Some((key, identity))
-                    if identity.may_come_by(door.way)
-                        && is_signed(key, door.nonce, options.sig.as_deref()) =>
-                {
-                    Verdict::Known(Arc::clone(identity))
-                }
-                _ => Verdict::Refused,
-            };
-        }
-        if let Some(name) = &options.user {
-            let given = options.pass.clone().unwrap_or_default();
-            if let Some((password, identity)) = self.names.get(name) {
-                let verdict = password.check(given, identity);
-                return if identity.may_come_by(door.way) {
-                    verdict
-                } else {
-                    Verdict::Refused
-                };
+        let silent =
+            options.user.is_none() && options.pass.is_none() && options.auth_token.is_none();
+        let default = self.no_auth.as_ref().filter(|_| silent);
+        if !self.nkeys.is_empty() {
+            if let Some(nkey) = &options.nkey {
+                return self.check_nkey(nkey, options, door);
             }
+            if let Some(identity) = default.filter(|who| self.nkeys.contains_key(&who.name)) {
+                return Verdict::known_by(identity, door);
+            }
+        }
+        if !self.names.is_empty() {
+            if door.maps_certificates {
+                let names = self.names.iter();
+                let names = names.filter(|(_, (_, who))| who.may_come_by(door.way));
+                let user = door
+                    .certificate
+                    .and_then(|leaf| leaf.user(names.map(|(name, _)| name.as_str())));
+                return user.map_or(Verdict::Refused, |user| {
+                    self.check_password(user, options, door)
+                });
+            }
+            if let Some(identity) = default {
+                return Verdict::known_by(identity, door);
+            }
+            if let Some(name) = &options.user {
+                return self.check_password(name, options, door);
+            }
+        }
+        match (&self.token, &self.token_identity) {
+            (Some(token), Some(identity)) => {
+                token.check(options.auth_token.clone().unwrap_or_default(), identity)
+            }
+            _ => Verdict::Refused,
+        }
+    }
+
+    fn check_nkey(&self, nkey: &str, options: &ConnectOptions, door: &Doorway<'_>) -> Verdict {
+        match self.nkeys.get(nkey) {
+            Some((key, identity)) if is_signed(key, door.nonce, options.sig.as_deref()) => {
+                Verdict::known_by(identity, door)
+            }
+            _ => Verdict::Refused,
+        }
+    }
+
+    fn check_password(&self, name: &str, options: &ConnectOptions, door: &Doorway<'_>) -> Verdict {
+        let given = options.pass.clone().unwrap_or_default();
+        let Some((password, identity)) = self.names.get(name) else {
             // As costly as a known name.
             let _ = Password::Digest([0; 32]).check(given, &Arc::default());
             return Verdict::Refused;
+        };
+        // One without a password may be known by a certificate, and must not be claimed by name then.
+        let bare = password.is_empty() && self.certificates && !door.maps_certificates;
+        if bare && self.no_auth.as_ref().is_none_or(|who| who.name != name) {
+            return Verdict::Refused;
         }
-        if let Some(token) = &options.auth_token {
-            return self.check_token(token.clone());
-        }
-        match &self.no_auth {
-            Some(identity) => Verdict::Known(Arc::clone(identity)),
-            None => Verdict::Refused,
+        let verdict = password.check(given, identity);
+        if identity.may_come_by(door.way) {
+            verdict
+        } else {
+            Verdict::Refused
         }
     }
 
     /// What has become of a connection's user since it came in. `anonymous` is one that said nothing.
     pub(crate) fn standing(&self, identity: Option<&Identity>, anonymous: bool) -> Standing {
-        if !self.required && self.trust.is_none() {
-            // Nobody is asked any more, so nobody is turned away.
-            return Standing::Now(None);
-        }
-        let Some(identity) = identity.filter(|_| !anonymous) else {
-            return match (&self.no_auth, self.required) {
-                (Some(identity), _) => Standing::Now(Some(Arc::clone(identity))),
-                (None, false) => Standing::Now(None),
-                (None, true) => Standing::Gone,
+        if anonymous {
+            return match &self.no_auth {
+                Some(identity) => Standing::Now(Some(Arc::clone(identity))),
+                None if self.required => Standing::Gone,
+                None => Standing::Now(None),
             };
+        }
+        let now = match identity.map(|who| (&who.proof, who)) {
+            None if self.required => return Standing::Unknown,
+            None => return Standing::Now(None),
+            Some((Proof::Jwt, who)) => {
+                let trust = self.trust.as_ref();
+                return trust.map_or(Standing::Gone, |trust| trusted(trust, who));
+            }
+            Some((Proof::Token(_), _)) if !self.required => return Standing::Now(None),
+            Some((Proof::Token(_), _)) => self.token_identity.as_ref(),
+            Some((Proof::Nkey | Proof::Password(_), who)) => {
+                let found = self.find(&who.name);
+                let Some(found) = found.filter(|found| found.account == who.account) else {
+                    return Standing::Moved;
+                };
+                Some(found)
+            }
         };
-        let now = match (&identity.proof, &self.trust) {
-            (Proof::Jwt, Some(trust)) => return trusted(trust, identity),
-            (Proof::Jwt, None) => None,
-            (Proof::Token(_), _) => self.token_identity.as_ref(),
-            (Proof::Nkey | Proof::Password(_), _) => self.find(&identity.name),
-        };
-        match now.filter(|now| now.proof == identity.proof) {
+        let proof = identity.map(|who| &who.proof);
+        match now.filter(|now| Some(&now.proof) == proof) {
             Some(now) => Standing::Now(Some(Arc::clone(now))),
             None => Standing::Gone,
         }
     }
+}
 
-    fn check_token(&self, given: SecretString) -> Verdict {
-        match (&self.token, &self.token_identity) {
-            (Some(token), Some(identity)) => token.check(given, identity),
-            _ => Verdict::Refused,
+// === impl Verdict ===
+
+impl Verdict {
+    /// For one who has shown who it is, if it may come by this door.
+    fn known_by(identity: &Arc<Identity>, door: &Doorway<'_>) -> Self {
+        if identity.may_come_by(door.way) {
+            Verdict::Known(Arc::clone(identity))
+        } else {
+            Verdict::Refused
         }
     }
 }
@@ -367,12 +419,16 @@ fn read_password(name: &str, user: &config::User) -> Result<SecretString, AuthCo
         // Known by a certificate, or the one that clients become who say nothing.
         return Ok(SecretString::default());
     };
-    let text = std::fs::read_to_string(path).map_err(|source| AuthConfigError::PasswordFile {
+    let failed = |source| AuthConfigError::PasswordFile {
         name: name.to_owned(),
         path: path.clone(),
         source,
-    })?;
-    Ok(text.trim_end_matches(['\r', '\n']).into())
+    };
+    let text = std::fs::read_to_string(path).map_err(failed)?;
+    match text.trim_end_matches(['\r', '\n']) {
+        "" => Err(failed(std::io::Error::other("it is empty"))),
+        password => Ok(password.into()),
+    }
 }
 
 fn is_signed(key: &KeyPair, nonce: &str, signature: Option<&str>) -> bool {

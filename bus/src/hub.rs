@@ -28,6 +28,7 @@ use crate::sublist::SublistStats;
 use crate::subscription;
 use crate::tap::Taps;
 use crate::whereabouts::Whereabouts;
+use crate::wire::Handshake;
 
 /// bcrypt checks at a time: each takes milliseconds of a core that messages need as well.
 const SLOW_CHECKS: usize = 2;
@@ -286,7 +287,8 @@ impl Hub {
                 .and_then(|door| door.users.as_ref())
                 .unwrap_or(&settings.users)
                 .required(),
-            tls_required: tls.is_some() && !mixed,
+            // Who has come by TLS where it is a choice is past choosing.
+            tls_required: tls.is_some() && (!mixed || client.handshake().is_some_and(is_secured)),
             tls_verify: tls.is_some_and(|tls| tls.verifies),
             tls_available: tls.is_some() && mixed,
             max_payload: settings.limits.max_payload,
@@ -509,6 +511,10 @@ impl Traffic {
         self.out_msgs += other.out_msgs;
         self.out_bytes += other.out_bytes;
     }
+}
+
+fn is_secured(handshake: &Handshake) -> bool {
+    handshake.tls.is_some()
 }
 
 /// A unique id of the form clients expect: 56 letters and digits, the first an N.

@@ -113,16 +113,30 @@ impl Permissions {
 
     /// Whether one may subscribe.
     ///
-    /// All of `subject` must be allowed. A deny that covers all of it forbids it; one that covers a
-    /// part is applied to each delivery (see [`Permissions::needs_filter`]).
+    /// All of `subject` must be allowed. A deny that covers all of it (or would if its wildcards were names)
+    /// forbids it; one that covers a part is applied to each delivery (see [`Permissions::needs_filter`]).
+    ///
+    /// Rules with queues say which of them may be joined: if any allows the subject, only the named ones.
     pub(crate) fn may_subscribe(&self, subject: &[u8], queue: Option<&[u8]>) -> bool {
         self.subscribe.as_ref().is_none_or(|rules| {
-            let hit = |rule: &Rule| rule.is_for(queue) && subject::covers(&rule.subject, subject);
-            rules
-                .allow
-                .as_ref()
-                .is_none_or(|allow| allow.iter().any(hit))
-                && !rules.deny.iter().any(hit)
+            let allowed = rules.allow.as_ref().is_none_or(|allow| {
+                // What is no subject is not even part of `>`.
+                let valid = subject::is_valid(subject);
+                let speaks = |rule: &&Rule| valid && subject::covers(&rule.subject, subject);
+                let mut queues = allow
+                    .iter()
+                    .filter(speaks)
+                    .filter(|rule| rule.queue.is_some());
+                match (queue, queues.next()) {
+                    (Some(_), Some(first)) => {
+                        first.names(queue) || queues.any(|rule| rule.names(queue))
+                    }
+                    _ => allow.iter().filter(speaks).any(|rule| rule.queue.is_none()),
+                }
+            });
+            let denies =
+                |rule: &Rule| rule.is_for(queue) && subject::matches(&rule.subject, subject);
+            allowed && !rules.deny.iter().any(denies)
         })
     }
 
@@ -211,11 +225,15 @@ impl Rule {
 
     /// A rule with a queue speaks of that queue only; one without, of all subscriptions.
     fn is_for(&self, queue: Option<&[u8]>) -> bool {
-        match (&self.queue, queue) {
-            (None, _) => true,
-            (Some(pattern), Some(queue)) => subject::matches(pattern, queue),
-            (Some(_), None) => false,
-        }
+        self.queue.is_none() || self.names(queue)
+    }
+
+    /// Whether it has a queue, and it is this one.
+    fn names(&self, queue: Option<&[u8]>) -> bool {
+        self.queue
+            .as_deref()
+            .zip(queue)
+            .is_some_and(|(pattern, queue)| pattern == queue || subject::covers(pattern, queue))
     }
 }
 
@@ -311,6 +329,28 @@ mod tests {
         assert!(!rules.may_subscribe(b"q.1", Some(b"other")));
         assert!(rules.may_subscribe(b"y.*", None) && rules.needs_filter(b"y.*", None));
         assert!(rules.denies_delivery(b"y.hid", None) && !rules.denies_delivery(b"y.1", None));
+    }
+
+    #[test]
+    fn where_queues_are_named_no_others_may_be_joined() {
+        let rules = permissions(serde_json::json!({
+            "subscribe": { "allow": ["foo", "foo v1", "foo v2.*", "bar"], "deny": ["bar x.>"] },
+        }));
+        let may = |subject: &[u8], queue: &[u8]| rules.may_subscribe(subject, Some(queue));
+        assert!(rules.may_subscribe(b"foo", None) && rules.may_subscribe(b"bar", None));
+        assert!(may(b"foo", b"v1") && may(b"foo", b"v2.a") && may(b"foo", b"v2.*"));
+        assert!(!may(b"foo", b"v3") && !may(b"foo", b"v2.>"));
+        assert!(may(b"bar", b"y") && !may(b"bar", b"x.y.z"));
+        let none = permissions(serde_json::json!({ "subscribe": { "allow": ["foo v1"] } }));
+        assert!(!none.may_subscribe(b"foo", None) && none.may_subscribe(b"foo", Some(b"v1")));
+    }
+
+    #[test]
+    fn wildcards_of_a_subscription_are_denied_as_if_they_were_names() {
+        let rules = permissions(serde_json::json!({ "subscribe": { "deny": ["a.b.*", "c"] } }));
+        assert!(!rules.may_subscribe(b"a.b.>", None) && !rules.may_subscribe(b"a.b.*", None));
+        assert!(rules.may_subscribe(b"a.>", None) && rules.may_subscribe(b"a.*.c", None));
+        assert!(rules.may_subscribe(b"a.b.*.d", None) && rules.may_subscribe(b"*", None));
     }
 
     #[test]

@@ -38,6 +38,8 @@ pub(crate) struct WebsocketDoor {
     auth_timeout: Option<Duration>,
     /// Where clients are told to come.
     pub(crate) advertised: Option<Advertised>,
+    /// How often a silent client is pinged, when that is not as elsewhere.
+    pub(crate) ping_interval: Option<Duration>,
 }
 
 /// What a compressed websocket message may inflate to. Clients put several messages of the protocol into
@@ -108,6 +110,7 @@ impl WebsocketDoor {
             advertised: (websocket.advertise.as_deref())
                 .map(str::parse)
                 .transpose()?,
+            ping_interval: websocket.ping_interval,
         }))
     }
 }

@@ -31,7 +31,7 @@ use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::net::tcp::OwnedReadHalf;
 use tokio::time::{Instant, Sleep};
 
-use crate::auth::{Doorway, Expiry, Verdict};
+use crate::auth::{Doorway, Expiry, Identity, Verdict};
 use crate::client::{Client, Kind, signal};
 use crate::delivery::Desk;
 use crate::hub::Hub;
@@ -50,6 +50,8 @@ const STALL: Duration = Duration::from_millis(2);
 /// How much is read at once from one whose bytes make much work, so that the others of its worker do not
 /// wait long; from anybody else the whole inbox.
 const SHORT_READ: usize = 64 << 10;
+/// How old the measure of a round trip may become.
+const ROUND_TRIP_AGE: Duration = Duration::from_secs(3600);
 /// Payloads that lack more than this are read into their own buffer rather than through the inbox.
 const DIRECT: usize = 32 << 10;
 
@@ -69,7 +71,9 @@ pub(crate) struct Session {
     blocked: bool,
     timer: Pin<Box<Sleep>>,
     next_ping: Instant,
-    pinged: bool,
+    /// When it was last pinged.
+    pinged: Option<Instant>,
+    /// Until when it must have said who it is, or begun to speak where it need not say that.
     auth_until: Option<Instant>,
     /// INFO has been sent.
     greeted: bool,
@@ -121,16 +125,17 @@ impl Session {
             &hub.memory,
             limits.max_pending,
         ));
-        let required = users.required();
         let parser = Parser::new(Rules {
             max_control_line: limits.max_control_line,
             max_payload: limits.max_payload,
             headers: false,
-            connect_only: required,
+            connect_only: users.required(),
         });
         let now = Instant::now();
-        let auth_until = required.then(|| now + settings.security.auth_timeout(false));
-        let next_ping = now + limits.first_ping.min(limits.ping_interval);
+        let auth_until = users
+            .are_known()
+            .then(|| now + settings.security.auth_timeout(false));
+        let next_ping = now + settings.ping_interval(door);
         client.set_misses(!limits.stall_producers);
         let mut talk = Talk::new(Arc::clone(&hub), Arc::clone(&client), Arc::clone(&settings));
         if let Some(identity) = users.no_auth() {
@@ -155,7 +160,7 @@ impl Session {
             blocked: false,
             timer,
             next_ping,
-            pinged: false,
+            pinged: None,
             auth_until,
             greeted: false,
         };
@@ -345,7 +350,12 @@ impl Session {
                 Box::pin(wait_for(&receiver)).await;
             }
             match turn {
-                Turn::Done | Turn::Full => return Ok(()),
+                Turn::Done | Turn::Full => {
+                    if !self.parser.rules.connect_only {
+                        self.auth_until = None;
+                    }
+                    return Ok(());
+                }
                 Turn::Paused => {
                     self.talk.paused = true;
                     return Ok(());
@@ -367,13 +377,7 @@ impl Session {
     /// `CONNECT`: who is it, and how does it want to talk?
     async fn connect(&mut self, json: &[u8]) -> Result<(), End> {
         let options = &mut self.talk.options;
-        options.update(json).map_err(End::BadConnect)?;
-        if !(0..=1).contains(&options.protocol) {
-            return Err(End::BadProtocol);
-        }
-        if options.no_responders && !options.headers {
-            return Err(End::NoRespondersNeedsHeaders);
-        }
+        let introduced = options.update(json).map_err(End::BadConnect)?;
         {
             // Even of those who are refused, one wants to know who they say they are.
             let mut about = self.client.about();
@@ -382,35 +386,70 @@ impl Session {
             about.name = shared(&options.name);
             about.lang = shared(&options.lang);
             about.version = shared(&options.version);
-            if !about.connected {
-                // From the greeting to the answer: until a ping is answered, the best there is.
-                let rtt = self.client.started.elapsed();
-                self.client.set_rtt(rtt.unwrap_or_default());
-            }
+        }
+        let again = self.talk.known;
+        if !again {
+            // From the greeting to the answer: until a ping is answered, the best there is.
+            let rtt = self.client.started.elapsed();
+            self.client.set_rtt(rtt.unwrap_or_default());
+            self.ping_soon();
         }
         let settings = Arc::clone(&self.talk.settings);
-        let users = settings.users_of(self.door);
+        let identity = if again && !introduced {
+            // It only changes how it wants to talk.
+            self.talk.identity.clone()
+        } else {
+            self.identify(&settings).await?
+        };
+        let checked = identity.is_some();
+        self.take_seat(identity)?;
+        self.auth_until = None;
+        let options = &mut self.talk.options;
+        if options.names_account {
+            return Err(End::Refused);
+        }
+        if !(0..=1).contains(&options.protocol) {
+            return Err(End::BadProtocol);
+        }
+        if options.no_responders && !options.headers {
+            return Err(End::NoRespondersNeedsHeaders);
+        }
+        self.talk.anonymous = options.is_anonymous() && !settings.maps_users(self.door);
+        if checked {
+            options.forget_secrets();
+        }
+        self.hub.joined(&self.client);
+        self.talk.known = true;
+        self.parser.rules.connect_only = false;
+        self.parser.rules.headers = options.headers;
+        self.client.out().headers = options.headers;
+        self.client.echo.store(options.echo, Ordering::Relaxed);
+        if options.verbose {
+            self.send(frame::OK);
+        }
+        Ok(())
+    }
+
+    /// Finds out who the client is by what it has said so far; nobody in particular where nobody is asked.
+    async fn identify(&mut self, settings: &Settings) -> Result<Option<Arc<Identity>>, End> {
+        let handshake = self.client.handshake();
+        let maps_certificates = settings.maps_users(self.door);
+        let options = &mut self.talk.options;
+        let greeting = handshake.and_then(|handshake| handshake.websocket.as_ref());
+        if let Some(greeting) = greeting {
+            options.fill_in(&greeting.cookies);
+        }
         let doorway = Doorway {
             nonce: self.nonce.as_deref().unwrap_or_default(),
             address: self.client.peer.ip(),
             way: self.door.way(),
+            maps_certificates,
+            certificate: handshake.and_then(|handshake| handshake.peer.as_ref()),
         };
-        let verdict = match self.client.handshake() {
-            Some(handshake) if settings.maps_users(self.door) => {
-                users.check_certificate(handshake.peer.as_ref())
-            }
-            handshake => {
-                let cookies = handshake.and_then(|handshake| handshake.websocket.as_ref());
-                if let Some(greeting) = cookies {
-                    options.fill_in(&greeting.cookies);
-                }
-                users.check(options, &doorway)
-            }
-        };
-        let identity = match verdict {
-            Verdict::Open => None,
-            Verdict::Known(identity) => Some(identity),
-            Verdict::Refused => return Err(End::Refused),
+        match settings.users_of(self.door).check(options, &doorway) {
+            Verdict::Open => Ok(None),
+            Verdict::Known(identity) => Ok(Some(identity)),
+            Verdict::Refused => Err(End::Refused),
             Verdict::Slow(check) => {
                 let checked = async {
                     let _permit = self.hub.slow_checks.acquire().await.ok()?;
@@ -419,24 +458,10 @@ impl Session {
                         .ok()?
                 };
                 let checked = tokio::time::timeout(settings.limits.auth_timeout, checked).await;
-                Some(checked.map_err(|_| End::AuthTimeout)?.ok_or(End::Refused)?)
+                let identity = checked.map_err(|_| End::AuthTimeout)?;
+                identity.ok_or(End::Refused).map(Some)
             }
-        };
-        self.take_seat(identity)?;
-        self.auth_until = None;
-        let options = &mut self.talk.options;
-        self.talk.anonymous = options.is_anonymous();
-        options.forget_secrets();
-        self.hub.joined(&self.client);
-        self.parser.rules.connect_only = false;
-        self.parser.rules.headers = options.headers;
-        self.client.out().headers = options.headers;
-        self.client.echo.store(options.echo, Ordering::Relaxed);
-        if options.verbose {
-            self.send(frame::OK);
         }
-        self.talk.known = true;
-        Ok(())
     }
 
     /// The timer has rung: somebody is late, or a ping is due.
@@ -458,16 +483,15 @@ impl Session {
             return Err(End::SlowConsumerDeadline);
         }
         if self.next_ping <= now {
-            let interval = limits.ping_interval;
-            let jitter = interval.mul_f64(rand::rng().random_range(0.0..0.2));
-            self.next_ping = now + interval + jitter;
-            // The first one is always sent: it measures the round trip.
-            let first = !std::mem::replace(&mut self.pinged, true);
+            self.next_ping = now + self.talk.settings.ping_interval(self.door);
             let active = self.talk.was_active();
-            if self.auth_until.is_none() && (first || !active) {
+            // Even one who is never silent is asked now and then, to measure the round trip.
+            let is_due = self.pinged.is_none_or(|at| now - at > ROUND_TRIP_AGE);
+            if is_due || !active {
                 if self.talk.pings_out >= limits.ping_max {
                     return Err(End::Stale);
                 }
+                self.pinged = Some(now);
                 self.talk.pings_out += 1;
                 // The first answer is to the first of them.
                 self.talk
@@ -478,6 +502,16 @@ impl Session {
         }
         self.arm_timer();
         Ok(())
+    }
+
+    /// Has the first ping sent soon, and not to all at once who have come together.
+    fn ping_soon(&mut self) {
+        let settings = &self.talk.settings;
+        let first = settings.limits.first_ping;
+        let wait = first.min(settings.ping_interval(self.door));
+        let delay = wait.mul_f64(rand::rng().random_range(0.0..0.2));
+        self.next_ping = Instant::now() + wait + delay;
+        self.arm_timer();
     }
 
     fn arm_timer(&mut self) {

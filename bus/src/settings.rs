@@ -56,6 +56,14 @@ impl Settings {
 }
 
 impl Settings {
+    /// How often a silent client of a door is pinged.
+    pub(crate) fn ping_interval(&self, door: Door) -> Duration {
+        let websocket = self.security.websocket.as_ref();
+        let own = websocket.filter(|_| door == Door::Websocket);
+        own.and_then(|own| own.ping_interval)
+            .unwrap_or(self.limits.ping_interval)
+    }
+
     /// Whether the certificate a client shows says which user it is.
     pub(crate) fn maps_users(&self, door: Door) -> bool {
         let tls = match door {

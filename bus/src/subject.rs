@@ -5,6 +5,11 @@ pub const ONE: &[u8] = b"*";
 /// The wildcard that stands for one or more tokens at the end.
 pub const REST: &[u8] = b">";
 
+/// What the subjects of gateways begin with.
+const GATEWAYS: [&[u8]; 2] = [b"_GR_.", b"$GR."];
+/// What the subjects begin with by which JetStream hears that a message has been taken.
+const ACKS: &[u8] = b"$JS.ACK.";
+
 /// The tokens of a subject, in order.
 pub fn tokens(subject: &[u8]) -> impl Iterator<Item = &[u8]> {
     subject.split(|byte| *byte == b'.')
@@ -47,6 +52,26 @@ pub fn is_routable(subject: &[u8]) -> bool {
 /// Whether this is a subject one may publish to when pedantic: valid and without wildcards.
 pub fn is_literal(subject: &[u8]) -> bool {
     is_valid(subject) && !has_wildcard(subject)
+}
+
+/// Whether it is one of those by which gateways of nats-server route answers; nobody may publish there.
+#[inline]
+pub(crate) fn is_of_gateways(subject: &[u8]) -> bool {
+    matches!(subject, [b'_' | b'$', b'G', b'R', ..])
+        && GATEWAYS
+            .iter()
+            .any(|prefix| subject.len() > prefix.len() && subject.starts_with(prefix))
+}
+
+/// Whether a server would take an answer sent there for one to a request of its own: to name it as a reply
+/// subject would be to answer in the place of others.
+#[inline]
+pub(crate) fn is_reserved_reply(reply: &[u8]) -> bool {
+    match reply {
+        [b'_', b'R', b'_', b'.', ..] => true,
+        [b'$', b'J', ..] => reply.len() > ACKS.len() && reply.starts_with(ACKS),
+        _ => is_of_gateways(reply),
+    }
 }
 
 /// Whether `pattern` matches the subject of one message.

@@ -18,7 +18,7 @@ pub(crate) trait Codec: Send + std::fmt::Debug {
     /// (handshake, pong) is kept for [`Codec::drain`]. Takes all of `wire`.
     ///
     /// # Errors
-    /// The peer breaks the rules; the connection is to be ended after one more [`Codec::drain`].
+    /// The peer breaks the rules; the connection is to be ended after [`Codec::close`], which tells it so.
     fn decode(&mut self, wire: &[u8], plain: &mut Vec<u8>) -> Result<Decoded, CodecError>;
 
     /// Takes bytes for the peer and appends their encoding to `wire`, after what [`Codec::drain`]
@@ -69,21 +69,21 @@ pub(crate) enum CodecError {
     Deaf,
 }
 
-/// How a connection ends, as far as a codec can say it.
+/// How a connection ends, as far as a codec can say it; with a text for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Farewell {
     /// All is said.
-    Done,
-    /// This server is being shut down.
-    GoingAway,
+    Done(&'static str),
+    /// This server is being shut down, or does not hear anything any more.
+    GoingAway(&'static str),
     /// The peer may not be here, or not any longer.
     Refused(&'static str),
     /// It broke the rules.
     Protocol(&'static str),
     /// What it sent is too large.
     TooBig(&'static str),
-    /// We did.
-    Defect,
+    /// It is for another reason.
+    Other(&'static str),
 }
 
 /// What the handshakes of a connection have come to.
@@ -95,18 +95,4 @@ pub(crate) struct Handshake {
     pub(crate) peer: Option<tls::Leaf>,
     /// What the upgrade request told, over a websocket.
     pub(crate) websocket: Option<websocket::Greeting>,
-}
-
-// === impl Farewell ===
-
-impl Farewell {
-    /// For people.
-    pub(crate) fn text(self) -> &'static str {
-        match self {
-            Farewell::Done => "",
-            Farewell::GoingAway => "Server Shutdown",
-            Farewell::Refused(text) | Farewell::Protocol(text) | Farewell::TooBig(text) => text,
-            Farewell::Defect => "Internal Error",
-        }
-    }
 }

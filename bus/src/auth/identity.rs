@@ -14,6 +14,7 @@ use crate::config;
 use crate::jwt::{Presented, Trust};
 use crate::permissions::Permissions;
 use crate::protocol::ConnectOptions;
+use crate::wire::tls::Leaf;
 
 /// A user, as its connections share it.
 #[derive(Debug)]
@@ -76,6 +77,10 @@ pub(crate) struct Doorway<'a> {
     pub address: IpAddr,
     /// How it comes: `STANDARD` or `WEBSOCKET`.
     pub way: &'a str,
+    /// Whether a certificate says here who one is.
+    pub maps_certificates: bool,
+    /// The one it has shown.
+    pub certificate: Option<&'a Leaf>,
 }
 
 /// What a reload means for a connection.
@@ -85,7 +90,11 @@ pub(crate) enum Standing {
     Same,
     /// It stays, as this user from now on (or as nobody in particular).
     Now(Option<Arc<Identity>>),
-    /// Its user is gone, or proves itself differently.
+    /// It came when nobody was asked, and said who it is all the same: that is to be checked now.
+    Unknown,
+    /// Its user is gone, or belongs to another account: it had better come again.
+    Moved,
+    /// Its user proves itself differently.
     Gone,
     /// Its JWT has been revoked.
     Revoked,

@@ -12,11 +12,15 @@ fn door(nonce: &str) -> Doorway<'_> {
         nonce,
         address: [127, 0, 0, 1].into(),
         way: "STANDARD",
+        maps_certificates: false,
+        certificate: None,
     }
 }
 
 fn connect(json: serde_json::Value) -> ConnectOptions {
-    serde_json::from_value(json).unwrap()
+    let mut options = ConnectOptions::default();
+    options.update(json.to_string().as_bytes()).unwrap();
+    options
 }
 
 fn name(verdict: Verdict) -> Option<String> {
@@ -57,13 +61,57 @@ fn passwords_tokens_and_nobody() {
     assert_eq!(check(serde_json::json!({ "user": "tok" })), None);
     assert_eq!(check(serde_json::json!({ "auth_token": "no" })), None);
     assert_eq!(check(serde_json::json!({})).unwrap(), "guest");
-    // One without a password cannot be claimed by name.
-    assert_eq!(check(serde_json::json!({ "user": "guest" })), None);
-    assert_eq!(
-        check(serde_json::json!({ "user": "guest", "pass": "" })),
-        None
-    );
+    // Something was said, and it is nothing that helps.
+    assert_eq!(check(serde_json::json!({ "pass": "pw" })), None);
+    // What nobody here has is not looked at.
+    assert_eq!(check(serde_json::json!({ "nkey": "U" })).unwrap(), "guest");
     assert!(!users.required());
+}
+
+#[test]
+fn no_password_is_matched_by_none_unless_a_certificate_is_meant() {
+    let users = || users(serde_json::json!({ "users": [{ "user": "CN=joe" }] })).unwrap();
+    let check = |users: &Users, json| name(users.check(&connect(json), &door("")));
+    let bare = serde_json::json!({ "user": "CN=joe" });
+    let wrong = serde_json::json!({ "user": "CN=joe", "pass": "x" });
+    assert_eq!(check(&users(), bare.clone()).unwrap(), "CN=joe");
+    assert_eq!(check(&users(), wrong), None);
+    let config = config::Config {
+        tls: Some(config::Tls {
+            verify_and_map: true,
+            ..config::Tls::default()
+        }),
+        ..config::Config::default()
+    };
+    let mapped = users().beside_certificates(&config);
+    assert_eq!(check(&mapped, bare), None);
+    // Where certificates are looked at, one must be shown.
+    let door = Doorway {
+        maps_certificates: true,
+        ..door("")
+    };
+    let none = connect(serde_json::json!({}));
+    assert_eq!(name(mapped.check(&none, &door)), None);
+}
+
+#[test]
+fn a_reload_finds_out_who_may_stay() {
+    let before = users(serde_json::json!({ "users": [
+        { "user": "a", "password": "x" }, { "user": "b", "password": "x" }] }))
+    .unwrap();
+    let after = users(serde_json::json!({ "users": [{ "user": "a", "password": "y" }] })).unwrap();
+    let nobody = users(serde_json::json!({})).unwrap();
+    let of = |name: &str| before.find(name).map(|identity| &**identity);
+    assert!(matches!(
+        before.standing(of("a"), false),
+        Standing::Now(Some(_))
+    ));
+    assert!(matches!(after.standing(of("a"), false), Standing::Gone));
+    assert!(matches!(after.standing(of("b"), false), Standing::Moved));
+    assert!(matches!(nobody.standing(of("a"), false), Standing::Moved));
+    assert!(matches!(after.standing(None, false), Standing::Unknown));
+    assert!(matches!(after.standing(None, true), Standing::Gone));
+    assert!(matches!(nobody.standing(None, true), Standing::Now(None)));
 }
 
 #[test]
@@ -79,6 +127,10 @@ fn a_bcrypt_hash_is_never_a_password() {
     assert_eq!(check("pw").unwrap(), "a");
     assert_eq!(check("other"), None);
     assert_eq!(check(&hash), None);
+    let damaged = serde_json::json!({ "users": [{ "user": "a", "password": "$2a$10$short" }] });
+    let connect = connect(serde_json::json!({ "user": "a", "pass": "$2a$10$short" }));
+    let users = self::users(damaged).unwrap();
+    assert_eq!(name(users.check(&connect, &door(""))), None);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rand::Rng as _;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::client::{Client, Kind};
@@ -31,21 +32,24 @@ pub(super) async fn leave(hub: &Hub, pace: LameDuck) {
     }
 }
 
-/// Ends connections at an even pace.
+/// Ends connections at an even pace, more or less.
 async fn send_away(hub: &Hub, within: Duration) {
     let clients = clients(hub);
     let (pause, at_once) = pace(clients.len(), within);
-    for (number, group) in clients.chunks(at_once).enumerate() {
-        if number > 0 {
-            sleep(pause).await;
-        }
+    let mut groups = clients.chunks(at_once).peekable();
+    while let Some(group) = groups.next() {
         for client in group {
             client.end(End::Shutdown);
+        }
+        if groups.peek().is_some() {
+            // At random times, as they all come back somewhere else.
+            let pause = pause.mul_f64(rand::rng().random_range(0.5..=1.0));
+            sleep(pause).await;
         }
     }
 }
 
-/// The pause between two groups of clients, and how large those groups are.
+/// The longest pause between two groups of clients, and how large those groups are.
 fn pace(count: usize, within: Duration) -> (Duration, usize) {
     let count = u32::try_from(count.max(1)).unwrap_or(u32::MAX);
     let even = within / count;

@@ -38,6 +38,9 @@ pub struct Websocket {
     /// How long a client may take to say who it is; as elsewhere when absent.
     #[serde(deserialize_with = "units::optional_duration")]
     pub auth_timeout: Option<Duration>,
+    /// How often a silent client is pinged; as elsewhere when absent.
+    #[serde(deserialize_with = "units::optional_duration")]
+    pub ping_interval: Option<Duration>,
     /// The user that clients without credentials become; as elsewhere when absent.
     pub no_auth_user: Option<String>,
     /// Cookie that stands in for `jwt` in CONNECT.
@@ -74,6 +77,7 @@ impl Default for Websocket {
             password: None,
             token: None,
             auth_timeout: None,
+            ping_interval: None,
             no_auth_user: None,
             jwt_cookie: None,
             user_cookie: None,

@@ -199,6 +199,6 @@ fn say(op: &Op<'_>, to: &mut Vec<u8>) {
         Op::Ping => line(&[b"PING"]),
         Op::Pong => line(&[b"PONG"]),
         Op::Ignored => line(&[b"+OK"]),
-        Op::Error => line(&[b"-ERR"]),
+        Op::Error => line(&[b"-ERR", b"x"]),
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::cut::{Dice, pieces};
 use crate::config::Websocket;
 use crate::wire::websocket::{Upgrader, WebsocketCodec};
-use crate::wire::{Codec as _, Decoded};
+use crate::wire::{Codec as _, Decoded, Farewell};
 
 /// The most a message may inflate to, and a call of `decode` may hand out besides its input.
 const LIMIT: usize = 256 << 10;
@@ -99,6 +99,9 @@ fn decode<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, upgrader: &Arc<Upgrade
                 }
             }
         }
+    }
+    if heard.end.is_some() {
+        codec.close(Farewell::Done(""), &mut heard.answer);
     }
     heard
 }

@@ -44,8 +44,7 @@ fn expand_all(
             continue;
         }
         for subject in expand(text, user, account)? {
-            let mut words = subject.split(' ');
-            if words.all(|word| subject::is_valid(word.as_bytes())) {
+            if subject::is_valid(subject.as_bytes()) {
                 all.push(subject);
             } else if strict {
                 return None;

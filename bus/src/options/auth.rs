@@ -72,6 +72,10 @@ pub(super) fn read(config: &mut Config, section: Field<'_>) -> Result<bool, Conf
     } else if token && listed {
         return Err(section.wrong("Can not have a token and a users array"));
     }
+    if !listed {
+        // In these files they are for those in the list and nobody else.
+        config.authorization.default_permissions = None;
+    }
     Ok(lists_users)
 }
 

@@ -137,14 +137,6 @@ fn what_cannot_be_honoured_is_an_error_with_its_place() {
             "Trace destination",
         ),
         (
-            "accounts { A { exports: [{stream: a, allow_trace: true}] } }",
-            "on non-service",
-        ),
-        (
-            "accounts { A { imports: [{service: {account: B, subject: a}, allow_trace: true}] } }",
-            "on a non-stream",
-        ),
-        (
             "authorization { user: a, pass: b }, accounts { A { users: [{user: c, pass: d}] } }",
             "a single user/pass and accounts",
         ),

@@ -6,7 +6,7 @@ use crate::config::Websocket;
 use super::read::{Address, Field};
 use super::tls;
 
-const KNOWN: [&str; 17] = [
+const KNOWN: [&str; 18] = [
     "listen",
     "host",
     "port",
@@ -24,6 +24,7 @@ const KNOWN: [&str; 17] = [
     "token_cookie",
     "no_auth_user",
     "headers",
+    "ping_interval",
 ];
 
 /// Reads the section; its address is still names.
@@ -62,8 +63,7 @@ pub(super) fn read(
                     websocket.headers.push((entry.key.clone(), value));
                 }
             }
-            // The pings of the protocol inside do the same.
-            "ping_interval" => ignored.push("websocket.ping_interval".to_owned()),
+            "ping_interval" => websocket.ping_interval = Some(field.duration()?),
             _ => field.unknown(&KNOWN)?,
         }
     }

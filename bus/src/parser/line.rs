@@ -37,12 +37,14 @@ const VERBS: [(&[u8], Verb); 10] = [
 ];
 
 impl Verb {
-    /// Whether a blank must follow.
+    /// Whether what follows it means anything.
     fn has_arguments(self) -> bool {
-        matches!(
-            self,
-            Verb::Connect | Verb::Pub | Verb::Hpub | Verb::Sub | Verb::Unsub | Verb::Info
-        )
+        !matches!(self, Verb::Ping | Verb::Pong | Verb::Ok)
+    }
+
+    /// Whether a blank must follow. JSON begins with a brace and needs none.
+    fn needs_blank(self) -> bool {
+        self.has_arguments() && !matches!(self, Verb::Connect | Verb::Info)
     }
 }
 
@@ -77,7 +79,6 @@ pub(super) fn parse<'a>(line: &'a [u8], rules: &Rules) -> Result<Said<'a>, Viola
         Verb::Ping => return Ok(Said::Op(Op::Ping)),
         Verb::Pong => return Ok(Said::Op(Op::Pong)),
         Verb::Ok => return Ok(Said::Op(Op::Ignored)),
-        Verb::Err => return Ok(Said::Op(Op::Error)),
         _ => check_length(arguments, rules)?,
     }
     match verb {
@@ -87,7 +88,11 @@ pub(super) fn parse<'a>(line: &'a [u8], rules: &Rules) -> Result<Said<'a>, Viola
         Verb::Sub => subscribe(arguments).map(Said::Op),
         Verb::Unsub => unsubscribe(arguments).map(Said::Op),
         Verb::Connect => Ok(Said::Op(Op::Connect(arguments.trim_ascii()))),
-        _ => Ok(Said::Op(Op::Ignored)),
+        Verb::Err => Ok(Said::Op(Op::Error)),
+        // Nothing follows from it, but it must be one.
+        _ => serde_json::from_slice::<serde::de::IgnoredAny>(arguments)
+            .map(|_| Said::Op(Op::Ignored))
+            .map_err(|_| Violation::Malformed),
     }
 }
 
@@ -97,7 +102,7 @@ pub(super) fn check_partial(line: &[u8], rules: &Rules) -> Result<(), Violation>
         let common = name.len().min(line.len());
         name[..common].eq_ignore_ascii_case(&line[..common])
             && (line.len() <= name.len()
-                || !verb.has_arguments()
+                || !verb.needs_blank()
                 || matches!(line[name.len()], b' ' | b'\t'))
     });
     if !possible {
@@ -122,7 +127,7 @@ fn split_verb(line: &[u8]) -> Result<(Verb, &[u8]), Violation> {
             continue;
         }
         let rest = &line[name.len()..];
-        if !verb.has_arguments() {
+        if !verb.needs_blank() {
             return Ok((verb, rest));
         }
         if let [b' ' | b'\t', arguments @ ..] = rest {

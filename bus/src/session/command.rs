@@ -16,7 +16,7 @@ use crate::hub::Hub;
 use crate::mapping::{Mapped, Mappings};
 use crate::parser::{Op, Publish};
 use crate::permissions::Permissions;
-use crate::protocol::{ConnectOptions, frame};
+use crate::protocol::{ConnectOptions, Quoted, frame};
 use crate::settings::Settings;
 use crate::subject;
 use crate::sublist::Member as _;
@@ -31,6 +31,8 @@ const VERDICTS: usize = 256;
 
 /// How long a turn may change subscriptions, give or take a tick of the clock.
 const LONG_NANOS: u64 = 2_000_000;
+/// The queue group that nats-server keeps for its own subscriptions.
+const SYSTEM_QUEUE: &[u8] = b"_sys_";
 
 /// Bytes for each message or delivery, below which they make much work: one for 128 bytes read.
 const LABORIOUS: usize = 128;
@@ -77,7 +79,7 @@ pub(super) struct Talk {
     verdicts: HashMap<Box<[u8]>, bool>,
     /// Pings it has not answered.
     pub(super) pings_out: u32,
-    /// Whether it has said anything since the last tick.
+    /// Whether it has published, subscribed or pinged since the last tick.
     active: bool,
     in_messages: u64,
     in_bytes: u64,
@@ -219,7 +221,8 @@ impl Talk {
         }
     }
 
-    /// Whether the client has said anything since this was last asked.
+    /// Whether the client has shown since this was last asked that it is there. An answer to a ping does not
+    /// count, else only every other ping would be sent.
     pub(super) fn was_active(&mut self) -> bool {
         std::mem::take(&mut self.active)
     }
@@ -238,10 +241,10 @@ impl Talk {
 
     /// Makes the numbers of this turn visible to others.
     pub(super) fn publish_counts(&mut self) {
-        self.active = true;
         let counted = &self.client.in_messages;
         let resubscribed = std::mem::take(&mut self.resubscribed) > 0;
         if counted.load(Ordering::Relaxed) != self.in_messages || resubscribed {
+            self.active = true;
             self.client.active.now();
         }
         counted.store(self.in_messages, Ordering::Relaxed);
@@ -260,6 +263,7 @@ impl Talk {
             } => self.subscribe(desk, subject, queue, sid),
             Op::Unsubscribe { sid, max } => self.unsubscribe(desk, sid, max),
             Op::Ping => {
+                self.active = true;
                 desk.send(&self.client, frame::PONG);
                 if !self.settled {
                     self.settle_in(desk);
@@ -319,7 +323,17 @@ impl Talk {
         if self.options.pedantic && !subject::is_literal(message.subject) {
             desk.send(&self.client, b"-ERR 'Invalid Publish Subject'\r\n");
         }
+        if subject::is_of_gateways(message.subject) {
+            self.refuse_publish(desk, message.subject);
+            return rest(desk);
+        }
         if self.restricted && !self.is_allowed(desk, message.subject) {
+            return rest(desk);
+        }
+        if let Some(reply) = message.reply
+            && subject::is_reserved_reply(reply)
+        {
+            self.refuse_reply(desk, reply);
             return rest(desk);
         }
         if self.options.verbose {
@@ -374,13 +388,26 @@ impl Talk {
     pub(super) fn is_allowed(&mut self, desk: &mut Desk, subject: &[u8]) -> bool {
         let allowed = !self.restricted || self.may_publish(desk, subject);
         if !allowed {
-            let what = format!("Publish to \"{}\"", String::from_utf8_lossy(subject));
-            if let Some(trace) = &mut desk.trace {
-                trace.refused(&format!("Permissions Violation for {what}"));
-            }
-            self.refuse(desk, &what);
+            self.refuse_publish(desk, subject);
         }
         allowed
+    }
+
+    #[cold]
+    fn refuse_publish(&mut self, desk: &mut Desk, subject: &[u8]) {
+        self.refuse_traced(desk, &format!("Publish to {}", Quoted(subject)));
+    }
+
+    #[cold]
+    fn refuse_reply(&mut self, desk: &mut Desk, reply: &[u8]) {
+        self.refuse_traced(desk, &format!("Publish with Reply of {}", Quoted(reply)));
+    }
+
+    fn refuse_traced(&mut self, desk: &mut Desk, what: &str) {
+        if let Some(trace) = &mut desk.trace {
+            trace.refused(&format!("Permissions Violation for {what}"));
+        }
+        self.refuse(desk, what);
     }
 
     /// Whether the rules, or an open request, let it publish here.
@@ -407,15 +434,14 @@ impl Talk {
         allowed || (permissions.responses.is_some() && self.client.may_answer(subject))
     }
 
-    /// Tells a requester that nobody listens, by the subscription it has for the answer.
+    /// Tells a requester that nobody listens, by the subscription it has for the answer, which is in no
+    /// queue group.
     fn no_responders(&mut self, desk: &mut Desk, reply: &[u8]) {
         let Some(found) = desk.find_once(&self.account, reply) else {
             return;
         };
-        let Some(sub) = found
-            .all()
-            .find(|sub| Arc::ptr_eq(&sub.client, &self.client))
-        else {
+        let mut plain = found.plain().iter();
+        let Some(sub) = plain.find(|sub| Arc::ptr_eq(&sub.client, &self.client)) else {
             return;
         };
         let len = frame::NO_RESPONDERS.len();
@@ -453,28 +479,32 @@ impl Talk {
         queue: Option<&[u8]>,
         sid: &[u8],
     ) {
-        if self.is_full(desk) {
-            return;
-        }
-        let most = self.settings.limits.max_subject_tokens;
-        if most > 0 && memchr::memchr_iter(b'.', subject).count() >= most {
-            let subject = String::from_utf8_lossy(subject);
-            self.refuse(
-                desk,
-                &format!("Subscription to \"{subject}\", too many tokens"),
-            );
-            return;
-        }
         let permissions = self
             .identity
             .as_ref()
             .and_then(|who| who.permissions.as_ref());
-        if permissions.is_some_and(|permissions| !permissions.may_subscribe(subject, queue)) {
-            self.refuse_subscription(desk, subject, queue);
+        if queue == Some(SYSTEM_QUEUE)
+            || permissions.is_some_and(|permissions| !permissions.may_subscribe(subject, queue))
+        {
+            self.refuse(desk, &subscription(subject, queue));
+            return;
+        }
+        let most = self.settings.limits.max_subject_tokens;
+        if most > 0 && memchr::memchr_iter(b'.', subject).count() >= most {
+            let what = subscription(subject, None);
+            self.refuse(desk, &format!("{what}, too many tokens"));
+            return;
+        }
+        if self.is_full(desk) {
             return;
         }
         if !subject::is_valid(subject) {
-            desk.send(&self.client, b"-ERR 'Invalid Subject'\r\n");
+            if self.client.subscription(self.account.seed, sid).is_some() {
+                // The first one stays, whatever this is.
+                self.confirm(desk);
+            } else {
+                desk.send(&self.client, b"-ERR 'Invalid Subject'\r\n");
+            }
             return;
         }
         let filter = permissions
@@ -546,22 +576,6 @@ impl Talk {
         ON
     }
 
-    pub(super) fn refuse_subscription(
-        &mut self,
-        desk: &mut Desk,
-        subject: &[u8],
-        queue: Option<&[u8]>,
-    ) {
-        let mut what = format!("Subscription to \"{}\"", String::from_utf8_lossy(subject));
-        if let Some(queue) = queue {
-            what.push_str(&format!(
-                " using queue \"{}\"",
-                String::from_utf8_lossy(queue)
-            ));
-        }
-        self.refuse(desk, &what);
-    }
-
     pub(super) fn confirm(&self, desk: &mut Desk) {
         if self.options.verbose {
             desk.send(&self.client, frame::OK);
@@ -590,4 +604,13 @@ fn rest(desk: &Desk) -> Flow {
         return ControlFlow::Break(Break::Pause);
     }
     ON
+}
+
+/// What is refused, in words.
+pub(super) fn subscription(subject: &[u8], queue: Option<&[u8]>) -> String {
+    let subject = Quoted(subject);
+    match queue {
+        Some(queue) => format!("Subscription to {subject} using queue {}", Quoted(queue)),
+        None => format!("Subscription to {subject}"),
+    }
 }

@@ -53,6 +53,8 @@ pub(crate) enum End {
     AccountExpired,
     #[error("the user's JWT has been revoked")]
     UserRevoked,
+    #[error("its user is gone or belongs to another account")]
+    Moved,
     #[error("maximum connections of the account exceeded")]
     TooManyAccountConnections,
     #[error("authentication timeout")]
@@ -100,6 +102,7 @@ impl End {
             End::TlsRate => "Connection throttling is active. Please try again later.",
             End::ClientClosed
             | End::ClientError
+            | End::Moved
             | End::Read(_)
             | End::Write(_)
             | End::Codec(_)
@@ -120,7 +123,8 @@ impl End {
     /// The reason in the words of monitoring, which are nats-server's.
     pub(crate) fn reason(&self) -> &'static str {
         match self {
-            End::ClientClosed | End::ClientError => "Client Closed",
+            End::ClientClosed | End::Moved => "Client Closed",
+            End::ClientError => "Parse Error",
             End::Read(_) => "Read Error",
             End::Write(_) => "Write Error",
             End::Codec(CodecError::Tls(_))
@@ -128,8 +132,7 @@ impl End {
             | End::TlsTimeout
             | End::TlsRequired => "TLS Handshake Failure",
             End::TlsRate | End::TooManyHandshakes => "Maximum Connections Exceeded",
-            End::UpgradeTimeout => "Protocol Violation",
-            End::Codec(_) => "Protocol Violation",
+            End::UpgradeTimeout | End::Codec(_) | End::BadConnect(_) => "Protocol Violation",
             End::Route(end) => end.reason(),
             End::Violation(violation) => match violation {
                 Violation::UnknownOperation | Violation::Malformed => "Protocol Violation",
@@ -137,7 +140,6 @@ impl End {
                 Violation::MaxControlLine => "Maximum Control Line Exceeded",
                 Violation::NotAuthenticated => "Authentication Failure",
             },
-            End::BadConnect(_) => "Parse Error",
             End::BadProtocol => "Bad Client Protocol Version",
             End::NoRespondersNeedsHeaders => "No Responders Requires Headers",
             End::Refused => "Authentication Failure",
@@ -172,17 +174,22 @@ impl End {
         )
     }
 
-    /// How a codec says it.
+    /// How a codec says it: as nats-server closes websockets.
     pub(crate) fn farewell(&self) -> Farewell {
-        let text = self.text().unwrap_or_default();
+        let text = self.reason();
         match self {
-            End::Violation(Violation::MaxPayload { .. } | Violation::MaxControlLine) => {
-                Farewell::TooBig(text)
+            End::ClientClosed | End::Moved => Farewell::Done(text),
+            End::Violation(Violation::MaxPayload { .. }) => Farewell::TooBig(text),
+            End::Violation(Violation::MaxControlLine | Violation::NotAuthenticated) => {
+                Farewell::Refused(text)
             }
-            End::Violation(_) | End::BadConnect(_) | End::BadProtocol => Farewell::Protocol(text),
-            End::Shutdown => Farewell::GoingAway,
-            End::Defect => Farewell::Defect,
-            End::ClientClosed | End::ClientError => Farewell::Done,
+            End::Violation(_)
+            | End::BadConnect(_)
+            | End::BadProtocol
+            | End::ClientError
+            | End::Codec(_) => Farewell::Protocol(text),
+            End::Shutdown | End::Stale | End::Read(_) | End::Write(_) => Farewell::GoingAway(text),
+            End::NoRespondersNeedsHeaders | End::Kicked | End::Defect => Farewell::Other(text),
             _ => Farewell::Refused(text),
         }
     }

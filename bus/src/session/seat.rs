@@ -9,11 +9,12 @@ use crate::client::Shade;
 use crate::delivery::Desk;
 use crate::exchange::{Shadow, places};
 use crate::permissions::OpenReplies;
+use crate::protocol::Quoted;
 use crate::sublist::Member as _;
 use crate::subscription::{Bridge, Special, Subscription};
 use crate::tap;
 
-use super::command::Talk;
+use super::command::{Talk, subscription};
 use super::{End, Session};
 
 /// Subscriptions that are looked at between two looks at the sockets.
@@ -86,15 +87,21 @@ impl Session {
         self.client.set_misses(!settings.limits.stall_producers);
         self.next_ping = self
             .next_ping
-            .min(Instant::now() + settings.limits.ping_interval);
+            .min(Instant::now() + settings.ping_interval(self.door));
         self.talk.settings = Arc::clone(&settings);
         // One that is still expected to say who it is does so under the new rules.
-        if self.auth_until.is_none() {
+        if !self.parser.rules.connect_only {
             let identity = self.talk.identity.as_deref();
             let users = settings.users_of(self.door);
             match users.standing(identity, self.talk.anonymous) {
                 Standing::Same => self.take_seat(self.talk.identity.clone())?,
                 Standing::Now(identity) => self.take_seat(identity)?,
+                Standing::Unknown => {
+                    let identity = self.identify(&settings).await?;
+                    self.take_seat(identity)?;
+                    self.talk.options.forget_secrets();
+                }
+                Standing::Moved => return Err(End::Moved),
                 Standing::Gone => return Err(End::Refused),
                 Standing::Revoked => return Err(End::UserRevoked),
                 Standing::AccountOver => return Err(End::AccountExpired),
@@ -203,12 +210,9 @@ impl Talk {
             }
             self.account.remove(sub);
             self.client.forget(self.account.seed, sub);
-            let subject = String::from_utf8_lossy(subject);
-            let sid = String::from_utf8_lossy(sub.sid());
-            self.refuse(
-                desk,
-                &format!("Subscription to \"{subject}\" (sid \"{sid}\")"),
-            );
+            let sid = Quoted(sub.sid());
+            let what = subscription(subject, queue);
+            self.refuse(desk, &format!("{what} (sid {sid})"));
             return;
         }
         if is_tap {

@@ -10,7 +10,7 @@ use crate::subject;
 use crate::subscription::{Special, Subscription};
 use crate::tap::{Options, Tap};
 
-use super::command::Talk;
+use super::command::{Talk, subscription};
 
 impl Talk {
     /// `SUB $SYS.TAP.<subject> [options] sid`
@@ -28,7 +28,7 @@ impl Talk {
         let permissions = identity.and_then(|identity| identity.permissions.as_ref());
         // A right to everything is no right to listen in: it must be given by name.
         if !permissions.is_some_and(|permissions| permissions.may_tap(subject)) {
-            self.refuse_subscription(desk, subject, options);
+            self.refuse(desk, &subscription(subject, options));
             return;
         }
         if !subject::is_valid(subject) {

@@ -36,9 +36,21 @@ pub(crate) struct WebsocketCodec {
     /// What has come and waits until the receiver has taken what was inflated.
     waiting: Vec<u8>,
     compress: bool,
+    /// Whether the frames of the peer bear masks.
+    masked: bool,
     greeting: Greeting,
+    goodbye: Goodbye,
+}
+
+/// The last thing that is said.
+#[derive(Debug)]
+enum Goodbye {
+    /// Nobody has thought of it yet.
+    NotYet,
+    /// This is what it will be, after all else that is still to be said.
+    Due(Vec<u8>),
     /// A close frame has been written, or a refusal: nothing may follow.
-    said_goodbye: bool,
+    Said,
 }
 
 #[derive(Debug)]
@@ -81,8 +93,9 @@ impl WebsocketCodec {
             out: Vec::new(),
             waiting: Vec::new(),
             compress: false,
+            masked: true,
             greeting: Greeting::default(),
-            said_goodbye: false,
+            goodbye: Goodbye::NotYet,
         }
     }
 
@@ -114,7 +127,7 @@ impl WebsocketCodec {
             Outcome::Refused { answer, reason } => {
                 self.out.extend_from_slice(answer.as_bytes());
                 self.state = State::Over;
-                self.said_goodbye = true;
+                self.goodbye = Goodbye::Said;
                 Err(CodecError::Upgrade(reason))
             }
             Outcome::Upgraded {
@@ -122,12 +135,14 @@ impl WebsocketCodec {
                 answer,
                 greeting,
                 compress,
+                masked,
             } => {
                 let mut rest = head.split_off(length);
                 rest.extend_from_slice(&wire[wire.len().min(room)..]);
                 self.out.extend_from_slice(answer.as_bytes());
                 self.greeting = greeting;
                 self.compress = compress;
+                self.masked = masked;
                 self.state = State::Frames(Frames::default());
                 Ok(Some(rest))
             }
@@ -157,7 +172,7 @@ impl WebsocketCodec {
                 }
             }
             if frames.current.is_none() {
-                let Some(header) = frames.header(&mut wire)? else {
+                let Some(header) = frames.header(&mut wire, self.masked)? else {
                     return Ok(Decoded::Open);
                 };
                 frames.begin(&header, self.compress, &self.shared)?;
@@ -211,11 +226,18 @@ impl WebsocketCodec {
 
     /// The peer closes: it hears its own code, once.
     fn answer_close(&mut self, answer: Option<(u16, &str)>) {
-        if !std::mem::replace(&mut self.said_goodbye, true) {
-            match answer {
-                Some((code, reason)) => frame::write_close(code, reason, &mut self.out),
-                None => frame::write_header(Opcode::Close, false, 0, &mut self.out),
-            }
+        let mut last = Vec::new();
+        match answer {
+            Some((code, reason)) => frame::write_close(code, reason, &mut last),
+            None => frame::write_header(Opcode::Close, false, 0, &mut last),
+        }
+        self.part_with(last);
+    }
+
+    /// Nothing more is read. What was asked before is still answered, and then comes `last`.
+    fn part_with(&mut self, last: Vec<u8>) {
+        if matches!(self.goodbye, Goodbye::NotYet) {
+            self.goodbye = Goodbye::Due(last);
         }
         self.state = State::Over;
     }
@@ -240,17 +262,16 @@ impl Codec for WebsocketCodec {
             wire = &joined;
         }
         self.read_frames(wire, plain).map_err(|violation| {
-            if !std::mem::replace(&mut self.said_goodbye, true) {
-                frame::write_close(violation.code, violation.text, &mut self.out);
-            }
-            self.state = State::Over;
+            let mut last = Vec::new();
+            frame::write_close(violation.code, violation.text, &mut last);
+            self.part_with(last);
             CodecError::Frame(violation.text)
         })
     }
 
     fn encode(&mut self, plain: &[u8], wire: &mut Vec<u8>) -> Result<(), CodecError> {
         self.drain(wire);
-        if plain.is_empty() || self.said_goodbye {
+        if plain.is_empty() || matches!(self.goodbye, Goodbye::Said) {
             return Ok(());
         }
         if self.compress && plain.len() >= COMPRESS_FROM {
@@ -280,17 +301,25 @@ impl Codec for WebsocketCodec {
 
     fn close(&mut self, farewell: Farewell, wire: &mut Vec<u8>) {
         self.drain(wire);
-        if self.is_ready() && !std::mem::replace(&mut self.said_goodbye, true) {
-            let code = match farewell {
-                Farewell::Done => code::NORMAL,
-                Farewell::GoingAway => code::GOING_AWAY,
-                Farewell::Refused(_) => code::POLICY,
-                Farewell::Protocol(_) => code::PROTOCOL,
-                Farewell::TooBig(_) => code::TOO_BIG,
-                Farewell::Defect => code::INTERNAL,
-            };
-            frame::write_close(code, farewell.text(), wire);
+        if !self.is_ready() {
+            return;
         }
+        let (code, text) = match std::mem::replace(&mut self.goodbye, Goodbye::Said) {
+            Goodbye::Said => return,
+            Goodbye::Due(mut last) => {
+                wire.append(&mut last);
+                return;
+            }
+            Goodbye::NotYet => match farewell {
+                Farewell::Done(text) => (code::NORMAL, text),
+                Farewell::GoingAway(text) => (code::GOING_AWAY, text),
+                Farewell::Refused(text) => (code::POLICY, text),
+                Farewell::Protocol(text) => (code::PROTOCOL, text),
+                Farewell::TooBig(text) => (code::TOO_BIG, text),
+                Farewell::Other(text) => (code::INTERNAL, text),
+            },
+        };
+        frame::write_close(code, text, wire);
     }
 
     fn describe(&self, to: &mut Handshake) {
@@ -302,9 +331,9 @@ impl Codec for WebsocketCodec {
 
 impl Frames {
     /// Takes the next header off the input, once it is all there.
-    fn header(&mut self, wire: &mut &[u8]) -> Result<Option<Header>, Violation> {
+    fn header(&mut self, wire: &mut &[u8], masked: bool) -> Result<Option<Header>, Violation> {
         if self.head.is_empty() {
-            if let Some((header, length)) = Header::parse(wire)? {
+            if let Some((header, length)) = Header::parse(wire, masked)? {
                 *wire = &wire[length..];
                 return Ok(Some(header));
             }
@@ -315,7 +344,7 @@ impl Frames {
         let before = self.head.len();
         let more = wire.len().min(frame::HEADER_MAX - before);
         self.head.extend_from_slice(&wire[..more]);
-        let Some((header, length)) = Header::parse(&self.head)? else {
+        let Some((header, length)) = Header::parse(&self.head, masked)? else {
             *wire = &wire[more..];
             return Ok(None);
         };

@@ -151,6 +151,41 @@ async fn the_silent_become_the_user_for_them() {
 }
 
 #[tokio::test]
+async fn the_silent_must_say_something_in_time() {
+    let mut config = users();
+    config["authorization"]["no_auth_user"] = "a".into();
+    config["limits"]["auth_timeout"] = "300ms".into();
+    let broker = broker(config).await;
+    let mut speaks = broker.raw().await;
+    speaks.sync().await;
+    let mut silent = broker.raw().await;
+    silent.ends_with("-ERR 'Authentication Timeout'\r\n").await;
+    speaks.sync().await;
+}
+
+#[tokio::test]
+async fn who_came_when_nobody_was_asked_is_asked_later() {
+    let broker = broker(serde_json::json!({})).await;
+    let mut known = broker
+        .greeted("CONNECT {\"verbose\":false,\"user\":\"u\",\"pass\":\"p\"}\r\n")
+        .await;
+    let mut wrong = broker
+        .greeted("CONNECT {\"verbose\":false,\"user\":\"u\",\"pass\":\"x\"}\r\n")
+        .await;
+    let mut nobody = broker.greeted("CONNECT {\"verbose\":false}\r\n").await;
+    broker.reload(serde_json::json!({ "authorization": { "users": [
+        { "user": "u", "password": "p", "permissions": { "publish": { "allow": ["a"] } } } ] } }));
+    for client in [&mut wrong, &mut nobody] {
+        client.ends_with("-ERR 'Authorization Violation'\r\n").await;
+    }
+    known.send("PUB b 0\r\n\r\n").await;
+    known
+        .expect("-ERR 'Permissions Violation for Publish to \"b\"'\r\n")
+        .await;
+    known.sync().await;
+}
+
+#[tokio::test]
 async fn slow_password_hashes_do_not_hold_up_others() {
     // Cost 10: some ten milliseconds optimised, far more here.
     let hash = tokio::task::spawn_blocking(|| bcrypt::hash("secret", 8).unwrap())

@@ -106,3 +106,35 @@ async fn subjects_of_too_many_tokens_are_refused() {
     .await;
     raw.sync().await;
 }
+
+#[tokio::test]
+async fn one_who_only_answers_is_pinged_each_time() {
+    let broker = broker(serde_json::json!({ "limits": { "ping_interval": "1s" } })).await;
+    let mut client = broker.greeted(QUIET).await;
+    client.expect("PING\r\n").await;
+    client.send("PONG\r\n").await;
+    let answered = std::time::Instant::now();
+    client.expect("PING\r\n").await;
+    let passed = answered.elapsed().as_millis();
+    assert!(passed < 1900, "a ping was left out: {passed} ms");
+}
+
+#[tokio::test]
+async fn a_smaller_limit_of_the_account_is_told_after_the_first_pong() {
+    let broker = broker(serde_json::json!({ "accounts": [{
+        "name": "A", "limits": { "max_payload": 77 }, "users": [{ "user": "a", "password": "p" }] }] }))
+    .await;
+    let hello = |protocol: u8| {
+        format!(
+            "CONNECT {{\"verbose\":false,\"user\":\"a\",\"pass\":\"p\",\"protocol\":{protocol}}}\r\n"
+        )
+    };
+    let mut client = broker.greeted(&hello(1)).await;
+    let line = client.line().await;
+    let info: serde_json::Value =
+        serde_json::from_str(line.strip_prefix("INFO ").unwrap()).unwrap();
+    assert_eq!(info["max_payload"], 77);
+    client.sync().await;
+    let mut old = broker.greeted(&hello(0)).await;
+    old.sync().await;
+}

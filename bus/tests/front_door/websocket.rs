@@ -107,7 +107,7 @@ async fn errors_and_ends_come_with_a_close_code() {
         panic!("no close frame");
     };
     assert_eq!(u16::from(close.code), 1008);
-    assert_eq!(close.reason.as_str(), "Authorization Violation");
+    assert_eq!(close.reason.as_str(), "Authentication Failure");
 
     let mut client = Client::connect(&broker, &[]).await;
     client
@@ -132,10 +132,7 @@ async fn what_is_no_upgrade_is_answered_in_http() {
         spoken.hear().await
     };
     let get = "GET / HTTP/1.1\r\nHost: a\r\n";
-    assert_eq!(
-        ask(&format!("{get}\r\n")).await,
-        "HTTP/1.1 426 Upgrade Required"
-    );
+    assert_eq!(ask(&format!("{get}\r\n")).await, "HTTP/1.1 400 Bad Request");
     assert_eq!(
         ask("CONNECT {}\r\nPING\r\n").await,
         "HTTP/1.1 400 Bad Request"
@@ -230,6 +227,21 @@ async fn who_breaks_the_rules_is_told_and_closed() {
     };
     tokio::time::timeout(PATIENCE, flood).await.unwrap();
     eventually("it is gone", || broker.handle.stats().connections == 0).await;
+}
+
+#[tokio::test]
+async fn what_came_before_a_close_is_answered_even_in_one_piece_with_connect() {
+    let broker = open(json!({})).await;
+    let mut client = by_hand(&broker, "").await;
+    frame(&mut client).await;
+    let mut all = masked(QUIET.as_bytes());
+    all.extend(masked(b"PING\r\n"));
+    // Close, code 1000, with a mask of zeros.
+    all.extend(b"\x88\x82\0\0\0\0\x03\xe8");
+    client.say(all).await;
+    assert_eq!(frame(&mut client).await, (0x82, b"PONG\r\n".to_vec()));
+    assert_eq!(frame(&mut client).await, (0x88, b"\x03\xe8".to_vec()));
+    client.ends().await;
 }
 
 #[tokio::test]

@@ -23,12 +23,12 @@ const KINDS: [(&str, &str); 10] = [
 const WRITTEN: [&str; 9] = [
     "SERIALNUMBER",
     "CN",
-    "POSTALCODE",
-    "STREET",
-    "ST",
-    "L",
     "OU",
     "O",
+    "POSTALCODE",
+    "STREET",
+    "L",
+    "ST",
     "C",
 ];
 
@@ -264,6 +264,19 @@ mod tests {
         }
         assert_eq!(leaf.user(["CN=joe,OU=a"].into_iter()), None);
         assert_eq!(leaf.spki_sha256.len(), 64);
+    }
+
+    #[test]
+    fn the_parts_of_a_subject_are_written_in_the_order_of_go() {
+        let leaf = leaf(|params| {
+            let name = &mut params.distinguished_name;
+            name.push(DnType::CountryName, "CH");
+            name.push(DnType::LocalityName, "l");
+            name.push(DnType::OrganizationName, "o");
+            name.push(DnType::StateOrProvinceName, "s");
+            name.push(DnType::CommonName, "joe");
+        });
+        assert_eq!(leaf.subject, "CN=joe,O=o,L=l,ST=s,C=CH");
     }
 
     #[test]

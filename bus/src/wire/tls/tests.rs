@@ -230,7 +230,7 @@ fn garbage_and_farewells() {
         meet(&authority.section("a"), &authority.anonymous(), "a").unwrap();
     let mut wire = Vec::new();
     client.encode(b"last words", &mut wire).unwrap();
-    client.close(Farewell::Done, &mut wire);
+    client.close(Farewell::Done(""), &mut wire);
     let ended = server.decode(&wire, &mut plain).unwrap();
     assert_eq!(
         (ended, &plain[..]),

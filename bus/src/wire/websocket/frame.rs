@@ -54,18 +54,19 @@ pub(super) mod code {
 // === impl Header ===
 
 impl Header {
-    /// Reads a header and tells how long it was; `None` when more bytes are needed.
+    /// Reads a header and tells how long it was; `None` when more bytes are needed. Without masks, by
+    /// agreement, there is no key, whatever the bit says.
     ///
     /// # Errors
     /// No client may send such a frame.
-    pub(super) fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, Violation> {
+    pub(super) fn parse(bytes: &[u8], masked: bool) -> Result<Option<(Self, usize)>, Violation> {
         let &[first, second, ref rest @ ..] = bytes else {
             return Ok(None);
         };
         if first & RESERVED != 0 {
             return Err(Violation::protocol("reserved bits are set"));
         }
-        if second & MASKED == 0 {
+        if masked && second & MASKED == 0 {
             return Err(Violation::protocol("the frame is not masked"));
         }
         let (fin, compressed) = (first & FIN != 0, first & COMPRESSED != 0);
@@ -90,8 +91,10 @@ impl Header {
                 "a control frame is fragmented, compressed or longer than 125 bytes",
             ));
         }
-        let Some((mask, rest)) = rest.split_first_chunk() else {
-            return Ok(None);
+        let (mask, rest) = match rest.split_first_chunk() {
+            _ if !masked => (&[0; 4], rest),
+            Some(parted) => parted,
+            None => return Ok(None),
         };
         let header = Header {
             opcode,
@@ -219,22 +222,26 @@ mod tests {
 
     #[test]
     fn headers_of_every_length() {
-        let small = Header::parse(&[0x82, 0x85, 1, 2, 3, 4, 9])
+        let small = Header::parse(&[0x82, 0x85, 1, 2, 3, 4, 9], true)
             .unwrap()
             .unwrap();
         assert_eq!(
             (small.0.opcode, small.0.length, small.1),
             (Opcode::Binary, 5, 6)
         );
-        let middle = Header::parse(&[0x01, 0xfe, 1, 0, 1, 2, 3, 4])
+        let middle = Header::parse(&[0x01, 0xfe, 1, 0, 1, 2, 3, 4], true)
             .unwrap()
             .unwrap();
         assert_eq!((middle.0.fin, middle.0.length, middle.1), (false, 256, 8));
         let large = [0x82, 0xff, 0, 0, 0, 0, 0, 1, 0, 0, 1, 2, 3, 4];
-        let found = Header::parse(&large).unwrap().unwrap();
+        let found = Header::parse(&large, true).unwrap().unwrap();
         assert_eq!((found.0.length, found.1), (65_536, 14));
         for cut in 0..large.len() {
-            assert_eq!(Header::parse(&large[..cut]), Ok(None));
+            assert_eq!(Header::parse(&large[..cut], true), Ok(None));
+        }
+        for second in [0x05, 0x85] {
+            let bare = Header::parse(&[0x82, second, 9], false).unwrap().unwrap();
+            assert_eq!((bare.0.length, bare.0.mask, bare.1), (5, [0; 4], 2));
         }
     }
 
@@ -249,7 +256,7 @@ mod tests {
             (&[0x89, 0xfe, 0, 126], "control"),
             (&[0x82, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0], "impossible"),
         ] {
-            let violation = Header::parse(bytes).unwrap_err();
+            let violation = Header::parse(bytes, true).unwrap_err();
             assert!(violation.text.contains(why), "{violation:?}");
         }
     }

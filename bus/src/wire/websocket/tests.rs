@@ -80,7 +80,7 @@ fn decode(codec: &mut WebsocketCodec, wire: &[u8]) -> Result<(Decoded, Vec<u8>),
 fn refused(codec: &mut WebsocketCodec, wire: &[u8]) -> (u16, String) {
     let error = decode(codec, wire).unwrap_err();
     let mut last = Vec::new();
-    codec.drain(&mut last);
+    codec.close(Farewell::Protocol(""), &mut last);
     assert_eq!(last[0], 0x88, "{error}");
     let code = u16::from_be_bytes([last[2], last[3]]);
     (code, error.to_string())
@@ -167,21 +167,23 @@ fn the_peer_closes_and_hears_its_own_words() {
         (Decoded::PeerClosed, &b"PING\r\n"[..])
     );
     let mut said = Vec::new();
-    codec.close(Farewell::Done, &mut said);
-    assert_eq!(said, b"\x88\x05\x03\xe9bye");
+    // What it asked for before is answered.
+    codec.encode(b"PONG\r\n", &mut said).unwrap();
+    codec.close(Farewell::Done("x"), &mut said);
+    assert_eq!(said, b"\x82\x06PONG\r\n\x88\x05\x03\xe9bye");
     codec.encode(b"too late", &mut said).unwrap();
-    assert_eq!(said.len(), 7);
+    assert_eq!(said.len(), 15);
 }
 
 #[test]
 fn we_close_with_a_code_that_says_why() {
     for (farewell, code) in [
-        (Farewell::Done, 1000),
-        (Farewell::GoingAway, 1001),
+        (Farewell::Done("x"), 1000),
+        (Farewell::GoingAway("x"), 1001),
         (Farewell::Protocol("x"), 1002),
         (Farewell::Refused("x"), 1008),
         (Farewell::TooBig("x"), 1009),
-        (Farewell::Defect, 1011),
+        (Farewell::Other("x"), 1011),
     ] {
         let (mut codec, mut said) = (open(false), Vec::new());
         codec.close(farewell, &mut said);
@@ -190,8 +192,22 @@ fn we_close_with_a_code_that_says_why() {
     }
     // One that has not been upgraded would not understand it.
     let mut said = Vec::new();
-    fresh(false).close(Farewell::Done, &mut said);
+    fresh(false).close(Farewell::Done(""), &mut said);
     assert!(said.is_empty());
+}
+
+#[test]
+fn masks_may_be_left_out_by_agreement() {
+    let mut codec = fresh(false);
+    let request = REQUEST.replacen("Host", "Nats-No-Masking: true\r\nHost", 1);
+    codec.decode(request.as_bytes(), &mut Vec::new()).unwrap();
+    let mut answer = Vec::new();
+    codec.drain(&mut answer);
+    let answer = String::from_utf8(answer).unwrap();
+    assert!(answer.contains("\r\nNats-No-Masking: true\r\n"), "{answer}");
+    let (_, plain) = decode(&mut codec, b"\x82\x06PING\r\n").unwrap();
+    assert_eq!(plain, b"PING\r\n");
+    refused(&mut open(false), b"\x82\x06PING\r\n");
 }
 
 #[test]
@@ -276,7 +292,7 @@ fn requests_that_are_refused_or_endless() {
     assert!(error.to_string().contains("handshake error"), "{error}");
     let mut said = Vec::new();
     codec.drain(&mut said);
-    assert!(said.starts_with(b"HTTP/1.1 426 "));
+    assert!(said.starts_with(b"HTTP/1.1 400 "));
     let mut codec = fresh(false);
     let endless = format!("GET / HTTP/1.1\r\nA: {}", "b".repeat(HEAD_MAX));
     codec

@@ -15,6 +15,8 @@ use crate::config::Websocket;
 
 /// Headers of a request; browsers send about twenty.
 const HEADERS: usize = 64;
+/// By this header nats-server lets clients do without masks.
+const NO_MASKING: &str = "Nats-No-Masking";
 /// What RFC 6455 mixes into the key.
 const MAGIC: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
@@ -71,6 +73,8 @@ pub(super) enum Outcome {
         answer: String,
         greeting: Greeting,
         compress: bool,
+        /// Whether the client's frames will bear masks.
+        masked: bool,
     },
     /// It is not what we serve.
     Refused {
@@ -128,18 +132,20 @@ impl Upgrader {
         let request = Request {
             method: request.method.unwrap_or_default(),
             path: request.path.unwrap_or_default(),
-            version: request.version.unwrap_or_default(),
             headers: request.headers,
         };
         match self.check(&request) {
             Err((status, reason)) => refusal(status, reason),
             Ok(key) => {
                 let compress = self.compression && request.offers_compression();
+                // Servers and programs may agree that none is between them who must not be confused.
+                let masked = request.first(NO_MASKING) != Some("true");
                 Outcome::Upgraded {
                     length,
-                    answer: self.welcome(key, compress),
+                    answer: self.welcome(key, compress, masked),
                     greeting: self.greeting(&request),
                     compress,
+                    masked,
                 }
             }
         }
@@ -148,26 +154,22 @@ impl Upgrader {
     /// Whether this is an upgrade we serve; returns its key.
     fn check<'a>(&self, request: &Request<'a>) -> Result<&'a str, (&'static str, &'static str)> {
         let bad = |reason| ("400 Bad Request", reason);
-        let upgrade = |reason| ("426 Upgrade Required", reason);
         if request.path.ends_with("/leafnode") || request.path.ends_with("/mqtt") {
             return Err(("404 Not Found", "this server serves clients of NATS only"));
         }
         if request.method != "GET" {
             return Err(("405 Method Not Allowed", "a websocket is opened by GET"));
         }
-        if request.version != 1 {
-            return Err(bad("a websocket is opened by HTTP/1.1"));
-        }
-        let host = request.value("host").ok_or(bad("the host is missing"))?;
+        let host = request.only("host").ok_or(bad("the host is missing"))?;
         if !request.lists("upgrade", "websocket") || !request.lists("connection", "upgrade") {
-            return Err(upgrade("this is a websocket: ask for an upgrade"));
+            return Err(bad("this is a websocket: ask for an upgrade"));
         }
-        if !request.lists("sec-websocket-version", "13") {
-            return Err(upgrade("the version of websockets served is 13"));
-        }
-        let key = request.value("sec-websocket-key").unwrap_or_default();
+        let key = request.first("sec-websocket-key").unwrap_or_default();
         if STANDARD.decode(key).map(|bytes| bytes.len()) != Ok(16) {
             return Err(bad("the websocket key is missing or malformed"));
+        }
+        if !request.lists("sec-websocket-version", "13") {
+            return Err(bad("the version of websockets served is 13"));
         }
         self.check_origin(request, host)?;
         Ok(key)
@@ -182,7 +184,8 @@ impl Upgrader {
         if !self.same_origin && self.allowed_origins.is_empty() {
             return Ok(());
         }
-        let Some(origin) = request.value("origin") else {
+        let origin = request.first("origin");
+        let Some(origin) = origin.or_else(|| request.first("sec-websocket-origin")) else {
             return Ok(());
         };
         let refused = Err(("403 Forbidden", "pages of this origin may not connect"));
@@ -198,7 +201,7 @@ impl Upgrader {
         Ok(())
     }
 
-    fn welcome(&self, key: &str, compress: bool) -> String {
+    fn welcome(&self, key: &str, compress: bool, masked: bool) -> String {
         let digest = Sha1::new().chain_update(key).chain_update(MAGIC).finalize();
         let mut answer = format!(
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -210,6 +213,9 @@ impl Upgrader {
                 "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; \
                  client_no_context_takeover\r\n",
             );
+        }
+        if !masked {
+            let _ = write!(answer, "{NO_MASKING}: true\r\n");
         }
         answer.push_str(&self.headers);
         answer.push_str("\r\n");
@@ -226,7 +232,7 @@ impl Upgrader {
         let names = &self.cookies;
         Greeting {
             forwarded_for: request
-                .value("x-forwarded-for")
+                .first("x-forwarded-for")
                 .and_then(|list| list.split(',').next()?.trim().parse().ok()),
             cookies: Cookies {
                 jwt: secret(&names.jwt),
@@ -242,8 +248,14 @@ fn header_lines(headers: &[(String, String)]) -> Result<String, WebsocketConfigE
     let mut lines = String::new();
     for (name, value) in headers {
         let lower = name.to_ascii_lowercase();
-        let reserved = ["host", "content-length", "connection", "upgrade"]
-            .contains(&lower.as_str())
+        let reserved = [
+            "host",
+            "content-length",
+            "connection",
+            "upgrade",
+            "nats-no-masking",
+        ]
+        .contains(&lower.as_str())
             || lower.starts_with("sec-websocket-");
         let well_formed = !name.is_empty()
             && name
@@ -258,11 +270,19 @@ fn header_lines(headers: &[(String, String)]) -> Result<String, WebsocketConfigE
     Ok(lines)
 }
 
+/// Refuses a request. The reason is for the log; who asks is told the status, as by nats-server.
 pub(super) fn refusal(status: &'static str, reason: &'static str) -> Outcome {
+    let body = status.split_once(' ').map_or(status, |(_, text)| text);
+    let allow = if status.starts_with("405") {
+        "Allow: GET\r\n"
+    } else {
+        ""
+    };
     let answer = format!(
-        "HTTP/1.1 {status}\r\nConnection: close\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-         Allow: GET\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n\r\n{reason}\n",
-        reason.len() + 1
+        "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\n\
+         Sec-Websocket-Version: 13\r\nX-Content-Type-Options: nosniff\r\n{allow}Content-Length: {}\r\n\r\n\
+         {body}\n",
+        body.len() + 1
     );
     Outcome::Refused { answer, reason }
 }
@@ -271,7 +291,6 @@ pub(super) fn refusal(status: &'static str, reason: &'static str) -> Outcome {
 struct Request<'a> {
     method: &'a str,
     path: &'a str,
-    version: u8,
     headers: &'a [httparse::Header<'a>],
 }
 
@@ -287,11 +306,14 @@ impl<'a> Request<'a> {
             .map(str::trim)
     }
 
-    /// The value of a header that is there once and not empty.
-    fn value(&self, name: &'static str) -> Option<&'a str> {
-        let mut values = self.values(name);
-        let first = values.next().filter(|value| !value.is_empty())?;
-        values.next().is_none().then_some(first)
+    /// The value of a header, the first if there are several; `None` when it is empty.
+    fn first(&self, name: &'static str) -> Option<&'a str> {
+        self.values(name).next().filter(|value| !value.is_empty())
+    }
+
+    /// The value of a header that must be there once.
+    fn only(&self, name: &'static str) -> Option<&'a str> {
+        self.first(name).filter(|_| self.values(name).count() == 1)
     }
 
     /// Whether a header that is a list has this word.

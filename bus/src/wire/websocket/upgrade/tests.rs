@@ -105,14 +105,16 @@ fn what_is_not_in_order_is_refused_properly() {
     let upgrader = upgrader(|_| {});
     let get = "GET / HTTP/1.1";
     assert_eq!(status(&upgrader, get, &[]), 101);
+    // As some proxies ask.
+    assert_eq!(status(&upgrader, "GET / HTTP/1.0", &[]), 101);
     for (line, changes, wanted) in [
         ("POST / HTTP/1.1", &[][..], 405),
-        ("GET / HTTP/1.0", &[], 400),
+        ("GET / HTTP/2.0", &[], 400),
         ("GET /leafnode HTTP/1.1", &[], 404),
         (get, &[("Host", "")], 400),
-        (get, &[("Upgrade", "")], 426),
-        (get, &[("Connection", "close")], 426),
-        (get, &[("Sec-WebSocket-Version", "8")], 426),
+        (get, &[("Upgrade", "")], 400),
+        (get, &[("Connection", "close")], 400),
+        (get, &[("Sec-WebSocket-Version", "8")], 400),
         (get, &[("Sec-WebSocket-Key", "")], 400),
         (get, &[("Sec-WebSocket-Key", "c2hvcnQ=")], 400),
     ] {
@@ -144,6 +146,8 @@ fn pages_of_other_origins_stay_outside() {
     assert_eq!(status(&same, get, &from("http://evil.example:8080")), 403);
     assert_eq!(status(&same, get, &from("null")), 403);
     assert_eq!(status(&same, get, &[]), 101);
+    let old = [("Sec-WebSocket-Origin", "http://evil.example")];
+    assert_eq!(status(&same, get, &old), 403);
     let listed = upgrader(|config| config.allowed_origins = vec!["https://app.example".to_owned()]);
     assert_eq!(status(&listed, get, &from("https://app.example")), 101);
     assert_eq!(status(&listed, get, &from("http://app.example")), 403);
