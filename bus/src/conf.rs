@@ -52,7 +52,7 @@ pub struct System;
 
 /// What is wrong with a configuration file, and where.
 #[derive(Debug, thiserror::Error)]
-#[error("{at}{}{problem}", if at.line > 0 { ": " } else { "" })]
+#[error("{at}{}{problem}", problem.after(at))]
 pub struct ConfError {
     /// Where.
     pub at: Position,
@@ -198,6 +198,23 @@ impl std::error::Error for ConfErrors {}
 impl From<ConfError> for ConfErrors {
     fn from(error: ConfError) -> Self {
         ConfErrors(vec![error])
+    }
+}
+
+// === impl Problem ===
+
+impl Problem {
+    /// What stands between the place and the problem. That a text is no configuration at all is said in words
+    /// that test suites look for in nats-server's.
+    fn after(&self, at: &Position) -> String {
+        match self {
+            _ if at.line == 0 => String::new(),
+            Problem::End(_)
+            | Problem::Unexpected { .. }
+            | Problem::Escape(_)
+            | Problem::EndOfLine => format!(": Parse error on line {}: ", at.line),
+            _ => ": ".to_owned(),
+        }
     }
 }
 

@@ -134,7 +134,7 @@ fn variables_from_the_inside_out_then_from_the_environment() {
         ("a: $LOOP", "leads to itself"),
         (
             "\n  a: $NAME",
-            "/etc/n.conf:2:7: expected the end of the variable",
+            "/etc/n.conf:2:7: Parse error on line 2: expected the end of the variable",
         ),
     ] {
         let error = tree_from(text, &source).unwrap_err();
@@ -165,7 +165,10 @@ fn includes_are_relative_and_bounded() {
             "include gone.conf",
             "/etc/n.conf:1:8: cannot read /etc/gone.conf",
         ),
-        ("include bad.conf", "/etc/bad.conf:3:5: expected a value"),
+        (
+            "include bad.conf",
+            "/etc/bad.conf:3:5: Parse error on line 3: expected a value",
+        ),
         ("include", "expected a file to include"),
     ] {
         let error = tree_from(text, &source).unwrap_err();
@@ -241,24 +244,48 @@ fn places_are_counted_as_nats_server_does() {
 #[test]
 fn mistakes_are_found_where_they_are() {
     for (text, says) in [
-        ("a: {", ":1:4: unexpected end of file in a map"),
-        ("a: [1, 2", ":1:8: unexpected end of file in an array"),
-        ("a: [{x: 1} {y: 2}]", ":1:11: expected a comma"),
-        ("\na: [{x: 1} {y: 2}]", ":2:12: expected a comma"),
-        ("a: [1\n, 2]", ":2:1: expected a value, found ','"),
+        (
+            "a: {",
+            ":1:4: Parse error on line 1: unexpected end of file in a map",
+        ),
+        (
+            "a: [1, 2",
+            ":1:8: Parse error on line 1: unexpected end of file in an array",
+        ),
+        (
+            "a: [{x: 1} {y: 2}]",
+            ":1:11: Parse error on line 1: expected a comma",
+        ),
+        (
+            "\na: [{x: 1} {y: 2}]",
+            ":2:12: Parse error on line 2: expected a comma",
+        ),
+        (
+            "a: [1\n, 2]",
+            ":2:1: Parse error on line 2: expected a value, found ','",
+        ),
         ("a: [1,,2]", "expected a value"),
         ("a: \"x", "unexpected end of file in quoted text"),
         ("a: \"\\q\"", "unknown escape \\q"),
         ("a: \"\\xZZ\"", "unknown escape \\x"),
         ("a: (\n x", "unexpected end of file in a block"),
         ("a: (x)", "unexpected end of file in a block"),
-        ("a: 1 b: 2", ":1:5: expected the end of the entry"),
-        ("a: it's", ":1:6: expected the end of the entry"),
+        (
+            "a: 1 b: 2",
+            ":1:5: Parse error on line 1: expected the end of the entry",
+        ),
+        (
+            "a: it's",
+            ":1:6: Parse error on line 1: expected the end of the entry",
+        ),
         (
             "a: 1\nb:\nc: 3",
-            ":2:3: expected a value, found the end of the line",
+            ":2:3: Parse error on line 2: expected a value, found the end of the line",
         ),
-        ("a", ":1:1: unexpected end of file in a value"),
+        (
+            "a",
+            ":1:1: Parse error on line 1: unexpected end of file in a value",
+        ),
         ("{} x", "unexpected end of file in a value"),
         ("a: 99999999999999999999", "too large"),
         ("a: 9999999999t", "too large"),

@@ -141,6 +141,12 @@ fn mistakes_are_said_with_their_place() {
         says.contains("bus.conf:2:3: unknown field \"prot\""),
         "{says}"
     );
+    let file = config(folder.path(), "{\n  \"port\": : \"x\"\n}\n");
+    let (success, _, says) = run(&["-c", &file]);
+    assert!(
+        !success && says.contains("bus.conf:2:13: Parse error on line 2: expected"),
+        "{says}"
+    );
     let (success, _, says) = run(&["-c", "/nowhere/at/all.conf"]);
     assert!(!success && says.contains("/nowhere/at/all.conf"), "{says}");
     let (success, _, says) = run(&["-nonsense"]);
