@@ -23,6 +23,7 @@ use crate::whereabouts::BadAdvertised;
 use crate::wire::{TlsConfigError, WebsocketConfigError};
 use crate::worker::{self, Door, Worker};
 use gate::Gate;
+pub use gate::Purpose;
 pub use reload::ReloadError;
 
 /// More workers than this are only started when asked for.
@@ -88,12 +89,14 @@ pub enum BuildError {
     #[error(transparent)]
     Advertised(#[from] BadAdvertised),
     /// An address cannot be listened on.
-    #[error("cannot listen on {address}")]
+    #[error("{}", purpose.refused(*address, reason))]
     Listen {
+        /// Who was to come in by it.
+        purpose: Purpose,
         /// The address.
         address: SocketAddr,
         /// Why not.
-        source: io::Error,
+        reason: io::Error,
     },
     /// A socket that was handed in is not usable.
     #[error("cannot use the listening socket")]
@@ -142,26 +145,27 @@ pub async fn build(config: Config, listeners: impl Into<Listeners>) -> Result<Br
     let listeners = listeners.into();
     let (settings, access) = Settings::compile(&config)?;
     let joins = (config.cluster.as_ref()).is_some_and(|cluster| !cluster.routes.is_empty());
-    let gate = |address| match joins {
-        true => Gate::closed(address).map_err(|source| BuildError::Listen { address, source }),
-        false => bind(address),
+    let gate = |purpose, address| match joins {
+        true => Gate::closed(purpose, address),
+        false => Gate::opened(purpose, address),
     };
-    let held = |listener| Gate::of(listener).map_err(BuildError::Socket);
     let clients = match listeners.clients {
-        Some(listener) => held(listener)?,
-        None => gate(config.listen)?,
+        Some(listener) => Gate::of(Purpose::Clients, listener)?,
+        None => gate(Purpose::Clients, config.listen)?,
     };
     let monitor = match (listeners.monitor, config.monitor) {
-        (Some(listener), _) => Some(held(listener)?),
-        (None, Some(address)) => Some(bind(address)?),
+        (Some(listener), _) => Some(Gate::of(Purpose::Monitor, listener)?),
+        (None, Some(address)) => Some(Gate::opened(Purpose::Monitor, address)?),
         (None, None) => None,
     };
     let websocket = match (listeners.websocket, &config.websocket) {
-        (Some(listener), Some(_)) => Some(held(listener)?),
-        (None, Some(websocket)) => Some(gate(websocket.listen)?),
+        (Some(listener), Some(_)) => Some(Gate::of(Purpose::Websockets, listener)?),
+        (None, Some(websocket)) => Some(gate(Purpose::Websockets, websocket.listen)?),
         (_, None) => None,
     };
-    let monitor_https = config.monitor_https.map(bind).transpose()?;
+    let monitor_https = (config.monitor_https)
+        .map(|address| Gate::opened(Purpose::Monitor, address))
+        .transpose()?;
     let at = |gate: &Option<Gate>| gate.as_ref().map(|gate| gate.address);
     let state = monitor::State::new(&config, at(&monitor), at(&monitor_https));
     let hub = Arc::new(Hub::new(
@@ -213,8 +217,8 @@ fn join_cluster(
     listener: Option<TcpListener>,
 ) -> Result<Option<Gate>, BuildError> {
     let gate = match (listener, cluster.listen) {
-        (Some(listener), _) => Some(Gate::of(listener).map_err(BuildError::Socket)?),
-        (None, Some(address)) => Some(bind(address)?),
+        (Some(listener), _) => Some(Gate::of(Purpose::Routes, listener)?),
+        (None, Some(address)) => Some(Gate::opened(Purpose::Routes, address)?),
         (None, None) => None,
     };
     let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
@@ -227,11 +231,6 @@ fn join_cluster(
     let node = Node::new(cluster, &hub.id, &hub.name, doors);
     hub.join_cluster(Arc::new(node));
     Ok(gate)
-}
-
-fn bind(address: SocketAddr) -> Result<Gate, BuildError> {
-    let bound = Gate::closed(address).and_then(|mut gate| gate.open().map(|()| gate));
-    bound.map_err(|source| BuildError::Listen { address, source })
 }
 
 /// Whether a broker could be built from this; opens nothing.

@@ -62,7 +62,9 @@ mod worker;
 
 pub use access::AccessError;
 pub use auth::AuthConfigError;
-pub use broker::{Broker, BuildError, Handle, Listeners, ReloadError, RunError, build, check};
+pub use broker::{
+    Broker, BuildError, Handle, Listeners, Purpose, ReloadError, RunError, build, check,
+};
 pub use config::Config;
 pub use exchange::ExchangeError;
 pub use hub::{Stats, Traffic};

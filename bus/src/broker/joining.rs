@@ -27,9 +27,7 @@ impl Broker {
             self.join().await;
         }
         for gate in std::iter::once(&mut self.clients).chain(&mut self.websocket) {
-            let address = gate.address;
-            gate.open()
-                .map_err(|source| BuildError::Listen { address, source })?;
+            gate.open()?;
         }
         Ok(())
     }

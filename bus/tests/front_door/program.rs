@@ -161,3 +161,38 @@ fn mistakes_are_said_with_their_place() {
     assert!(success && says.starts_with("nats-server: v"), "{says}");
     assert!(run(&["--help"]).1.contains("Usage:"));
 }
+
+#[test]
+fn an_address_that_is_taken_is_named_as_nats_server_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let holder = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = holder.local_addr().unwrap();
+    let used = format!("listen tcp {taken}: bind: address already in use");
+    let port = taken.port();
+    for (settings, says) in [
+        (
+            format!("listen: \"{taken}\""),
+            format!("[FTL] Error listening on port: {taken}, \"{used}\""),
+        ),
+        (
+            format!("http: \"{taken}\""),
+            format!("[FTL] Can't start monitoring: can't listen to the monitor port: {used}"),
+        ),
+        (
+            format!("websocket {{ listen: \"{taken}\", no_tls: true }}"),
+            format!("[FTL] Unable to listen for websocket connections: {used}"),
+        ),
+        (
+            format!("cluster {{ name: C, listen: \"{taken}\" }}"),
+            format!("[FTL] Error listening on router port: {port} - {used}"),
+        ),
+    ] {
+        let file = config(folder.path(), &settings);
+        let mut arguments = vec!["-c", &file];
+        if !settings.starts_with("listen") {
+            arguments.extend(["-a", "127.0.0.1", "-p", "-1"]);
+        }
+        let (success, _, log) = run(&arguments);
+        assert!(!success && log.contains(&says), "{settings}: {log}");
+    }
+}
