@@ -385,9 +385,7 @@ impl Broker {
                 "connections cut off at shutdown"
             );
         }
-        for worker in workers.iter() {
-            worker.stop().await;
-        }
+        Worker::stop_all(&workers).await;
         result
     }
 }

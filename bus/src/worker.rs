@@ -13,6 +13,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Handle};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -41,7 +42,8 @@ pub(crate) struct Worker {
     /// Connections it serves.
     load: Arc<AtomicUsize>,
     stop: CancellationToken,
-    thread: Mutex<Option<thread::JoinHandle<()>>>,
+    /// Resolves when the thread has nothing left to do.
+    ended: Mutex<Option<oneshot::Receiver<()>>>,
 }
 
 /// Which door a connection came in by.
@@ -92,37 +94,37 @@ impl Worker {
     pub(crate) async fn start(index: usize, hub: Arc<Hub>) -> io::Result<Self> {
         let desk = Arc::new(Mutex::new(Desk::new(Arc::clone(&hub))));
         let stop = CancellationToken::new();
-        let (to_starter, from_thread) = tokio::sync::oneshot::channel();
-        let thread = {
-            let (desk, stop) = (Arc::clone(&desk), stop.clone());
-            let kept_back = Arc::clone(&desk);
-            thread::Builder::new()
-                .name(format!("bus-{index}"))
-                .spawn(move || {
-                    let built = Builder::new_current_thread()
-                        .enable_all()
-                        .event_interval(EVENT_INTERVAL)
-                        // Nothing is ready any more: what turns have kept back goes out.
-                        .on_thread_park(move || kept_back.lock().flush())
-                        .build();
-                    match built {
-                        Ok(runtime) => {
-                            let _ = to_starter.send(Ok(runtime.handle().clone()));
-                            runtime.block_on(keep_tidy(index, &desk, &hub, &stop));
-                        }
-                        Err(error) => {
-                            let _ = to_starter.send(Err(error));
-                        }
+        let (to_starter, from_thread) = oneshot::channel();
+        let (at_end, ended) = oneshot::channel();
+        let (own_desk, own_stop) = (Arc::clone(&desk), stop.clone());
+        let kept_back = Arc::clone(&desk);
+        thread::Builder::new()
+            .name(format!("bus-{index}"))
+            .spawn(move || {
+                let _at_end: oneshot::Sender<()> = at_end;
+                let built = Builder::new_current_thread()
+                    .enable_all()
+                    .event_interval(EVENT_INTERVAL)
+                    // Nothing is ready any more: what turns have kept back goes out.
+                    .on_thread_park(move || kept_back.lock().flush())
+                    .build();
+                match built {
+                    Ok(runtime) => {
+                        let _ = to_starter.send(Ok(runtime.handle().clone()));
+                        runtime.block_on(keep_tidy(index, &own_desk, &hub, &own_stop));
                     }
-                })?
-        };
+                    Err(error) => {
+                        let _ = to_starter.send(Err(error));
+                    }
+                }
+            })?;
         let handle = from_thread.await.map_err(io::Error::other)??;
         Ok(Worker {
             handle,
             desk,
             load: Arc::default(),
             stop,
-            thread: Mutex::new(Some(thread)),
+            ended: Mutex::new(Some(ended)),
         })
     }
 
@@ -170,12 +172,18 @@ impl Worker {
         self.handle.spawn(task);
     }
 
-    /// Ends the thread and what is left on it.
-    pub(crate) async fn stop(&self) {
-        self.stop.cancel();
-        let thread = self.thread.lock().take();
-        if let Some(thread) = thread {
-            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+    /// Ends the threads of all of them and what is left there. All are told before the first is waited for,
+    /// and no thread is made to wait: whoever has lost the connection to a server should find it gone.
+    pub(crate) async fn stop_all(workers: &[Worker]) {
+        for worker in workers {
+            worker.stop.cancel();
+        }
+        for worker in workers {
+            let ended = worker.ended.lock().take();
+            if let Some(ended) = ended {
+                // Nothing is ever sent: that the sender is gone is the message.
+                let _ = ended.await;
+            }
         }
     }
 }
