@@ -62,7 +62,7 @@ pub(super) fn of_listener(address: SocketAddr) -> Vec<String> {
             let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
             v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
         })
-        .filter(|ip| is_reachable(*ip) && (address.is_ipv6() || ip.is_ipv4()))
+        .filter(|ip| is_reachable(*ip))
         .map(|ip| SocketAddr::new(ip, address.port()).to_string())
         .collect();
     urls.sort_unstable();
