@@ -104,6 +104,9 @@ pub enum BuildError {
     /// The certificates of the cluster make no sense.
     #[error("TLS of the cluster")]
     ClusterTls(#[source] TlsConfigError),
+    /// What is to cross routes is said in subjects that are none.
+    #[error("permissions of the cluster: {0}")]
+    ClusterPermissions(#[source] crate::permissions::BadRule),
     /// No thread to run on.
     #[error("cannot start worker {index}")]
     Worker {
@@ -229,6 +232,7 @@ fn join_cluster(
         websockets: hub.websocket_address.get().copied(),
     };
     let node = Node::new(cluster, &hub.id, &hub.name, doors);
+    node.interest.restrict(hub.settings().route_rights.as_ref());
     hub.join_cluster(Arc::new(node));
     Ok(gate)
 }

@@ -15,6 +15,7 @@ pub(crate) mod interest;
 pub(crate) mod mesh;
 pub(crate) mod node;
 pub mod parser;
+mod rights;
 pub(crate) mod route;
 mod security;
 mod session;
@@ -23,5 +24,6 @@ mod urls;
 
 pub(crate) use end::RouteEnd;
 pub(crate) use node::{Doors, Node};
+pub(crate) use rights::{RouteRights, Told};
 pub(crate) use security::RouteTls;
 pub(crate) use session::RouteSession;

@@ -14,7 +14,9 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde::Deserialize;
 
-pub use cluster::{Cluster, ClusterAuthorization, ParseRouteError, ROUTE_PORT, RouteUrl};
+pub use cluster::{
+    Cluster, ClusterAuthorization, ParseRouteError, ROUTE_PORT, RoutePermissions, RouteUrl,
+};
 pub use lame_duck::LameDuck;
 pub use tls::{CertificatePair, HandshakeFirst, ParseTlsError, Tls, TlsVersion};
 pub(crate) use units::unit_power;
@@ -161,7 +163,7 @@ pub struct Permissions {
 }
 
 /// Allowed and denied subjects; a deny wins over an allow.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(default, deny_unknown_fields)]
 pub struct SubjectRules {
     /// When present, nothing else is allowed; when present and empty, nothing is.

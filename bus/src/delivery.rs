@@ -350,16 +350,19 @@ impl Courier<'_> {
     /// What is rare about a subscription may keep a message from it.
     #[inline(never)]
     fn is_allowed(&mut self, special: &Special, subject: &[u8]) -> bool {
-        let denied = |permissions: &Permissions| {
-            *self.work += permissions.delivery_rules();
-            permissions.denies_delivery(subject, special.queue.as_deref())
-        };
-        !special
-            .filter
-            .as_ref()
-            .and_then(|identity| identity.permissions.as_ref())
-            .is_some_and(denied)
+        *self.work += rules(special).map_or(0, Permissions::delivery_rules);
+        is_granted(special, subject)
     }
+}
+
+/// What a message for a subscription is checked against, if it is.
+fn rules(special: &Special) -> Option<&Permissions> {
+    special.filter.as_ref()?.permissions.as_ref()
+}
+
+/// Whether those rules let a subscription have a message.
+fn is_granted(special: &Special, subject: &[u8]) -> bool {
+    rules(special).is_none_or(|rules| !rules.denies_delivery(subject, special.queue.as_deref()))
 }
 
 // === impl Head ===

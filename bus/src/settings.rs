@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::access::Access;
 use crate::auth::Users;
 use crate::broker::BuildError;
-use crate::cluster::RouteTls;
+use crate::cluster::{RouteRights, RouteTls};
 use crate::config::{Config, Limits};
 use crate::security::Security;
 use crate::whereabouts::Advertised;
@@ -24,6 +24,8 @@ pub(crate) struct Settings {
     pub(crate) advertised: Option<Advertised>,
     /// What secures routes; they are in clear when absent.
     pub(crate) route_tls: Option<RouteTls>,
+    /// What crosses routes; everything when absent.
+    pub(crate) route_rights: Option<RouteRights>,
 }
 
 // === impl Settings ===
@@ -45,6 +47,13 @@ impl Settings {
                 .and_then(RouteTls::compile)
                 .transpose()
                 .map_err(BuildError::ClusterTls)?,
+            route_rights: config
+                .cluster
+                .as_ref()
+                .and_then(|cluster| cluster.permissions.as_ref())
+                .map(RouteRights::compile)
+                .transpose()
+                .map_err(BuildError::ClusterPermissions)?,
             users,
             advertised: (config.client_advertise.as_deref())
                 .map(str::parse)

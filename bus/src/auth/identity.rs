@@ -121,6 +121,14 @@ impl Identity {
         }
     }
 
+    /// What stands for the peers of a cluster, when not everything may cross.
+    pub(crate) fn of_routes(permissions: Permissions) -> Self {
+        Identity {
+            permissions: Some(permissions),
+            ..Identity::nobody("", GLOBAL)
+        }
+    }
+
     pub(super) fn may_come_by(&self, way: &str) -> bool {
         let same = |allowed: &String| allowed.eq_ignore_ascii_case(way);
         self.ways.as_ref().is_none_or(|ways| ways.iter().any(same))

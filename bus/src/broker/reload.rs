@@ -46,6 +46,9 @@ pub(super) fn apply(hub: &Hub, config: &Config) -> Result<(), ReloadError> {
         node.rename(name);
     }
     hub.replace_settings(settings);
+    if let Some(node) = hub.cluster() {
+        node.apply_settings(hub, &old);
+    }
     let closed = close_excess(hub, most);
     if closed > 0 {
         tracing::info!("Closed {closed} connections to fall within max_connections");

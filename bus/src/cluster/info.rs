@@ -4,6 +4,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::rights::Told;
+
 /// How news of a server travels. The numbers are on the wire.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Gossip {
@@ -77,6 +79,12 @@ pub(crate) struct RouteInfo {
     /// See [`Gossip`].
     #[serde(skip_serializing_if = "is_zero")]
     pub gossip_mode: u8,
+    /// What it asks its peers for; everything when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub import: Option<Told>,
+    /// What its peers may ask it for; everything when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub export: Option<Told>,
     /// How many connections it wants to each peer; we say nothing, and so get one.
     #[serde(skip_serializing_if = "is_zero")]
     pub route_pool_size: i64,

@@ -13,6 +13,7 @@ use hashbrown::HashTable;
 use parking_lot::Mutex;
 
 use super::frame;
+use super::rights::RouteRights;
 use crate::account::{Account, InterestWatch};
 use crate::client::{Client, Kind, signal};
 use crate::hash::Seed;
@@ -36,6 +37,8 @@ pub(crate) struct Interest {
 struct Shard {
     table: HashTable<Entry>,
     peers: Vec<Arc<Client>>,
+    /// What peers are asked for; everything when absent.
+    rights: Option<RouteRights>,
     pool: ChunkPool,
     text: Vec<u8>,
 }
@@ -72,22 +75,62 @@ impl Interest {
     pub(crate) fn join(&self, peer: &Arc<Client>) {
         for shard in &self.shards {
             let shard = &mut *shard.lock();
-            for entry in &shard.table {
-                let queue = entry.queue.as_deref();
-                let Entry {
-                    account, subject, ..
-                } = entry;
-                frame::subscribe(&mut shard.text, account, subject, queue, entry.count);
-                if shard.text.len() >= STEP {
-                    peer.send(&shard.text, &mut shard.pool);
-                    shard.text.clear();
-                }
-            }
-            peer.send(&shard.text, &mut shard.pool);
-            shard.text = Vec::new();
+            shard.tell(peer, |_| true);
             shard.peers.push(Arc::clone(peer));
         }
         peer.raise(signal::FLUSH);
+    }
+
+    /// Tells a peer again what it lets us have from now on, and did not before.
+    pub(crate) fn repeat(
+        &self,
+        peer: &Arc<Client>,
+        had: Option<&RouteRights>,
+        has: Option<&RouteRights>,
+    ) {
+        let exported = |rights: Option<&RouteRights>, subject: &[u8]| {
+            rights.is_none_or(|rights| rights.exports(subject))
+        };
+        for shard in &self.shards {
+            let shard = &mut *shard.lock();
+            if shard.peers.iter().any(|known| Arc::ptr_eq(known, peer)) {
+                shard.tell(peer, |subject| {
+                    exported(has, subject) && !exported(had, subject)
+                });
+            }
+        }
+        peer.raise(signal::FLUSH);
+    }
+
+    /// Asks the peers for this much from now on: for more than before, and no longer for other things.
+    pub(crate) fn restrict(&self, rights: Option<&RouteRights>) {
+        for shard in &self.shards {
+            let shard = &mut *shard.lock();
+            let before = std::mem::replace(&mut shard.rights, rights.cloned());
+            if shard.peers.is_empty() || (before.is_none() && rights.is_none()) {
+                continue;
+            }
+            let allowed = |rights: Option<&RouteRights>, subject: &[u8]| {
+                rights.is_none_or(|rights| rights.imports(subject))
+            };
+            shard.text.clear();
+            for entry in &shard.table {
+                let (account, queue) = (&entry.account, entry.queue.as_deref());
+                let subject = &entry.subject;
+                match (allowed(before.as_ref(), subject), allowed(rights, subject)) {
+                    (false, true) => {
+                        frame::subscribe(&mut shard.text, account, subject, queue, entry.count);
+                    }
+                    (true, false) => frame::unsubscribe(&mut shard.text, account, subject, queue),
+                    _ => {}
+                }
+            }
+            for peer in &shard.peers {
+                peer.send(&shard.text, &mut shard.pool);
+                peer.raise(signal::FLUSH);
+            }
+            shard.text = Vec::new();
+        }
     }
 
     /// Takes back what a peer was told, as it hears it by another connection now.
@@ -134,7 +177,7 @@ impl Interest {
         let index = usize::try_from(hash >> 32).unwrap_or(0) % SHARDS;
         let shard = &mut *self.shards[index].lock();
         let change = shard.count(self, hash, account, subject, queue, step);
-        if change == Change::Nothing || shard.peers.is_empty() {
+        if change == Change::Nothing || shard.peers.is_empty() || !shard.imports(subject) {
             return;
         }
         shard.text.clear();
@@ -165,6 +208,31 @@ enum Step {
 }
 
 impl Shard {
+    /// Whether peers are asked for this subject.
+    fn imports(&self, subject: &[u8]) -> bool {
+        let rights = self.rights.as_ref();
+        rights.is_none_or(|rights| rights.imports(subject))
+    }
+
+    /// Tells a peer what is listened to of some subjects.
+    fn tell(&mut self, peer: &Arc<Client>, which: impl Fn(&[u8]) -> bool) {
+        self.text.clear();
+        for entry in &self.table {
+            let subject = &entry.subject;
+            if !which(subject) || !self.imports(subject) {
+                continue;
+            }
+            let (account, queue) = (&entry.account, entry.queue.as_deref());
+            frame::subscribe(&mut self.text, account, subject, queue, entry.count);
+            if self.text.len() >= STEP {
+                peer.send(&self.text, &mut self.pool);
+                self.text.clear();
+            }
+        }
+        peer.send(&self.text, &mut self.pool);
+        self.text = Vec::new();
+    }
+
     fn count(
         &mut self,
         interest: &Interest,

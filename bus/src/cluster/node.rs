@@ -21,9 +21,10 @@ use super::end::RouteEnd;
 use super::info::{Gossip, Greeting, RouteInfo};
 use super::interest::Interest;
 use super::mesh::{Departure, Mesh, Settled, Welcome};
+use super::rights::{RouteRights, Told};
 use super::route::Route;
 use super::urls::{self, PeerUrls};
-use crate::config::{self, RouteUrl};
+use crate::config::{self, RouteUrl, SubjectRules};
 use crate::hub::Hub;
 use crate::protocol::{self, frame};
 use crate::session::End;
@@ -195,6 +196,8 @@ impl Node {
         let config = settings.config.cluster.as_ref();
         let name = self.name.read().clone();
         let advertise = config.and_then(|config| config.advertise.as_deref());
+        let permissions = config.and_then(|config| config.permissions.as_ref());
+        let told = |rules: Option<&SubjectRules>| rules.map(Told::of);
         let advertised: Option<RouteUrl> = advertise.and_then(|url| url.parse().ok());
         let nonce: [u8; 11] = rand::rng().random();
         let mut info = RouteInfo {
@@ -217,6 +220,8 @@ impl Node {
             lnoc: true,
             lnocu: true,
             gossip_mode: gossip as u8,
+            import: told(permissions.and_then(|known| known.import.as_ref())),
+            export: told(permissions.and_then(|known| known.export.as_ref())),
             ..RouteInfo::default()
         };
         if let Some(url) = advertised {
@@ -397,6 +402,28 @@ impl Node {
         self.changed.notify_waiters();
     }
 
+    /// The settings have been replaced, and each route looks at them: what crosses routes may have changed.
+    pub(crate) fn apply_settings(&self, hub: &Hub, old: &Settings) {
+        let settings = hub.settings();
+        let permissions = |settings: &Settings| {
+            let cluster = settings.config.cluster.as_ref();
+            cluster.and_then(|cluster| cluster.permissions.clone())
+        };
+        if permissions(old) == permissions(&settings) {
+            return;
+        }
+        self.interest.restrict(settings.route_rights.as_ref());
+        let info = RouteInfo {
+            nonce: String::new(),
+            ..self.info(hub, Gossip::Default)
+        };
+        let frame = info.frame();
+        // Others are still to be told who this is at all, and that by then.
+        for route in self.routes().iter().filter(|it| it.info().is_some()) {
+            route.say(&frame);
+        }
+    }
+
     /// Tells the peers that this server is about to go.
     pub(crate) fn leave(&self, hub: &Hub) {
         if self.leaving.swap(true, Ordering::AcqRel) {
@@ -472,6 +499,18 @@ impl Node {
         let Some(known) = route.info() else { return };
         if known.server_id == info.server_id {
             self.learn_urls(hub, &info);
+            // What a server says before it goes is not about what it exports.
+            if known.export != info.export && !info.ldm {
+                let rights = |info: &RouteInfo| RouteRights::told(info.export.as_ref());
+                let (had, has) = (rights(&known), rights(&info));
+                route.set_info(RouteInfo {
+                    import: info.import,
+                    export: info.export,
+                    ..(*known).clone()
+                });
+                self.interest
+                    .repeat(&route.client, had.as_ref(), has.as_ref());
+            }
             return;
         }
         self.hear_of(hub, &info);

@@ -250,6 +250,10 @@ impl RouteSession {
     }
 
     async fn serve(&mut self, url: Option<config::RouteUrl>) -> End {
+        // From here on it hears when they are replaced; that may have been just before.
+        if let Err(end) = self.apply_settings().await {
+            return end;
+        }
         if self.coded {
             // A client's codec speaks first, and says so only when it is asked.
             let begun = self
@@ -476,10 +480,11 @@ impl RouteSession {
         {
             return Err(End::Route(RouteEnd::Removed));
         }
-        match &self.said {
-            Some(said) => self.check(said).await,
-            None => Ok(()),
+        if let Some(said) = &self.said {
+            self.check(said).await?;
         }
+        self.talk.apply_settings();
+        Ok(())
     }
 
     async fn obey(&mut self, signals: u32) -> Result<(), End> {

@@ -12,6 +12,7 @@ use super::end::RouteEnd;
 use super::info::RouteInfo;
 use super::node::Node;
 use super::parser::{Interest, Message, Op, Queues};
+use super::rights::{Export, RouteRights};
 use super::route::Route;
 use crate::account::Account;
 use crate::delivery::Desk;
@@ -21,6 +22,7 @@ use crate::parser::Publish;
 use crate::protocol::frame;
 use crate::session::End;
 use crate::subject;
+use crate::sublist::Member as _;
 use crate::subscription::{Remote, Special, Subscription};
 
 /// Subscriptions of one peer: more than any cluster has, and still bounded.
@@ -54,6 +56,8 @@ pub(super) struct Talk {
     accounts: HashMap<Box<[u8]>, Arc<Account>>,
     /// The account of the last message.
     last: Option<Arc<Account>>,
+    /// What the peer may have; everything when absent.
+    rights: Option<RouteRights>,
     key: Vec<u8>,
     /// Held until the peer has told what its clients listen to, when ours wait for that.
     pub(super) joining: Option<TaskTrackerToken>,
@@ -75,6 +79,7 @@ const ON: Flow = ControlFlow::Continue(());
 impl Talk {
     pub(super) fn new(route: Arc<Route>, hub: Arc<Hub>, node: Arc<Node>) -> Self {
         Talk {
+            rights: hub.settings().route_rights.clone(),
             route,
             hub,
             node,
@@ -274,6 +279,15 @@ impl Talk {
             tracing::debug!("a server listens to a subject that is not in order");
             return Ok(());
         }
+        let filter = match self.export(interest.subject) {
+            Export::Nothing => {
+                let subject = String::from_utf8_lossy(interest.subject);
+                tracing::debug!("Can not export {subject:?}, ignoring remote subscription request");
+                return Ok(());
+            }
+            Export::Whole => None,
+            Export::Part(filter) => Some(filter),
+        };
         if client.subscription_count() >= INTEREST {
             return Err(RouteEnd::TooMuchInterest);
         }
@@ -293,6 +307,7 @@ impl Talk {
                 peer: number,
                 weight: AtomicU32::new(interest.weight),
             }),
+            filter,
             ..Special::default()
         };
         let sub = Subscription::new(Arc::clone(&client), interest.subject, &self.key, special);
@@ -312,6 +327,60 @@ impl Talk {
             client.forget(seed, &sub);
         }
         Ok(())
+    }
+
+    fn export(&self, subject: &[u8]) -> Export {
+        match &self.rights {
+            Some(rights) => rights.export(subject),
+            None => Export::Whole,
+        }
+    }
+
+    /// The settings have been replaced: gives up what the peer may not have any more. What it may have now
+    /// and could not before it says again.
+    pub(super) fn apply_settings(&mut self) {
+        let rights = self.hub.settings().route_rights.clone();
+        if self.rights.is_none() && rights.is_none() {
+            return;
+        }
+        self.rights = rights;
+        let client = Arc::clone(&self.route.client);
+        let seed = self.hub.accounts.global().seed;
+        for sub in client.subscriptions() {
+            let Some(remote) = sub.remote() else { continue };
+            let filter = match self.export(sub.subject()) {
+                Export::Nothing => {
+                    remote.account.remove(&sub);
+                    client.forget(seed, &sub);
+                    continue;
+                }
+                Export::Whole => None,
+                Export::Part(filter) => Some(filter),
+            };
+            let special = sub.special.as_ref();
+            if filter.is_none() && special.is_none_or(|special| special.filter.is_none()) {
+                continue;
+            }
+            let weight = remote.weight.load(Ordering::Relaxed);
+            let next = {
+                // Deliveries count under this lock.
+                let _out = client.out();
+                Arc::new(sub.successor(Special {
+                    queue: sub.queue().cloned(),
+                    filter,
+                    remote: Some(Remote {
+                        account: Arc::clone(&remote.account),
+                        peer: remote.peer,
+                        weight: AtomicU32::new(weight),
+                    }),
+                    ..Special::default()
+                }))
+            };
+            client.succeed(seed, &sub, &next, || {
+                remote.account.insert(&next);
+                remote.account.remove(&sub);
+            });
+        }
     }
 
     /// What an interest is known by. Subjects and names have no blanks.

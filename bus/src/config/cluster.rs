@@ -9,7 +9,7 @@ use percent_encoding::percent_decode_str;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Deserializer};
 
-use super::{Tls, units};
+use super::{SubjectRules, Tls, units};
 
 /// A full mesh of brokers over which messages travel at most one hop.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -23,6 +23,8 @@ pub struct Cluster {
     pub listen: Option<SocketAddr>,
     /// Peers to dial, for ever.
     pub routes: Vec<RouteUrl>,
+    /// What crosses between this server and its peers; everything when absent.
+    pub permissions: Option<RoutePermissions>,
     /// What a peer must say to be let in; also said to peers whose URL has no credentials.
     pub authorization: ClusterAuthorization,
     /// How routes are secured, in both directions; they are in clear when absent.
@@ -52,6 +54,16 @@ pub struct Cluster {
     /// How long a write to a peer may make no progress. Default: as for clients.
     #[serde(deserialize_with = "optional_duration")]
     pub write_deadline: Option<Duration>,
+}
+
+/// Which subjects cross routes, in all accounts. Patterns only, without queue groups.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(default, deny_unknown_fields)]
+pub struct RoutePermissions {
+    /// What peers are asked for on behalf of clients here; everything when absent.
+    pub import: Option<SubjectRules>,
+    /// What peers may ask for; everything when absent.
+    pub export: Option<SubjectRules>,
 }
 
 /// Who may open a route.

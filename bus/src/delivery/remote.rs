@@ -65,7 +65,9 @@ impl Courier<'_> {
     ) -> usize {
         let mut count = 0;
         for sub in &remote.plain {
-            targets.place(sub);
+            if self.may_cross(sub) {
+                targets.place(sub);
+            }
         }
         for group in found.groups() {
             count += match remote.groups.get(&group.name) {
@@ -112,7 +114,7 @@ impl Courier<'_> {
             found
         });
         // One whose connection has just ended would lose it for all of the group.
-        let open = |sub: &&Arc<Subscription>| sub.client.out().open;
+        let open = |sub: &&Arc<Subscription>| sub.client.out().open && self.may_cross(sub);
         let chosen = chosen
             .filter(open)
             .or_else(|| group.members.iter().find(open));
@@ -131,6 +133,7 @@ impl Courier<'_> {
         let peer = |sub: &Arc<Subscription>| sub.remote().map(|remote| remote.peer);
         let fits = |sub: &&Arc<Subscription>| {
             sub.client.out().wire.is_some()
+                && self.may_cross(sub)
                 && !remote.plain.iter().any(|plain| peer(plain) == peer(sub))
         };
         let third = |sub: &&Arc<Subscription>| !Arc::ptr_eq(&sub.client, self.from);
@@ -139,6 +142,13 @@ impl Courier<'_> {
             let at = targets.place(sub);
             targets.queues.push((at, Arc::clone(&group.name)));
         }
+    }
+
+    /// Whether those at another server may have the message, who have asked for more than they may have.
+    #[inline]
+    fn may_cross(&self, sub: &Subscription) -> bool {
+        let special = sub.special.as_deref();
+        special.is_none_or(|special| super::is_granted(special, self.message.subject))
     }
 
     /// Sends a copy to each server that is to have one; returns how many took it.

@@ -319,7 +319,9 @@ impl<'a> Report<'a> {
         let info = known.as_ref().and_then(|route| route.info());
         Route {
             rid: sample.cid,
-            remote_id: info.map_or_else(String::new, |info| info.server_id.clone()),
+            remote_id: info
+                .as_ref()
+                .map_or_else(String::new, |info| info.server_id.clone()),
             did_solicit: known.as_ref().is_some_and(|route| route.dialled),
             is_configured: known.as_ref().is_some_and(|route| route.is_configured()),
             remote_name: sample.who.name.as_deref().unwrap_or_default().to_owned(),
@@ -340,6 +342,8 @@ impl<'a> Report<'a> {
             in_bytes: sample.traffic.in_bytes,
             out_bytes: sample.traffic.out_bytes,
             subscriptions: sample.subscriptions,
+            import: info.as_ref().and_then(|info| info.import.clone()),
+            export: info.as_ref().and_then(|info| info.export.clone()),
             compression: "off",
             ..Route::default()
         }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::query::{BadRequest, Query};
 use super::sample::Subscribed;
+use crate::cluster::Told;
 
 /// What is asked. As JSON it is the payload of a `$SYS.REQ.….ROUTEZ` request.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -53,6 +54,11 @@ pub(crate) struct Route {
     pub(crate) subscriptions_list_detail: Option<Vec<Subscribed>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) account: Option<String>,
+    /// What the other side asks for, and may be asked for, when that is not everything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) import: Option<Told>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) export: Option<Told>,
     pub(crate) compression: &'static str,
 }
 

@@ -1,10 +1,10 @@
 //! `cluster { … }`.
 
 use crate::conf::{ConfError, Kind};
-use crate::config::{Cluster, ClusterAuthorization, RouteUrl};
+use crate::config::{Cluster, ClusterAuthorization, RoutePermissions, RouteUrl, SubjectRules};
 
 use super::read::{Address, Field};
-use super::tls;
+use super::{auth, tls};
 
 const KNOWN: [&str; 18] = [
     "name",
@@ -34,6 +34,7 @@ pub(super) fn read(
 ) -> Result<(Cluster, Address), ConfError> {
     let mut cluster = Cluster::default();
     let mut address = Address::default();
+    let mut in_authorization = None;
     for entry in field.map()?.entries() {
         let field = Field(entry);
         match entry.key.to_ascii_lowercase().as_str() {
@@ -41,7 +42,9 @@ pub(super) fn read(
             "listen" => address = field.listen()?,
             "host" | "net" => address.host = Some(field.text()?),
             "port" => address.port = field.port()?,
-            "authorization" => cluster.authorization = authorization(field)?,
+            "authorization" => {
+                (cluster.authorization, in_authorization) = authorization(field)?;
+            }
             "routes" => cluster.routes = routes(field)?,
             "tls" => cluster.tls = Some(tls::read(field, tls::Of::Routes, ignored)?),
             "cluster_advertise" | "advertise" => cluster.advertise = Some(field.text()?),
@@ -74,17 +77,21 @@ pub(super) fn read(
                 field.texts()?;
                 ignored.push("cluster.accounts".to_owned());
             }
-            // To leave these out would let through what somebody wanted stopped.
-            "permissions" => return field.unsupported(),
+            "permissions" => cluster.permissions = Some(permissions(field)?),
             _ => field.unknown(&KNOWN)?,
         }
     }
+    cluster.permissions = cluster.permissions.or(in_authorization);
     Ok((cluster, address))
 }
 
-fn authorization(field: Field<'_>) -> Result<ClusterAuthorization, ConfError> {
+/// Credentials, and the permissions that used to stand beside them.
+fn authorization(
+    field: Field<'_>,
+) -> Result<(ClusterAuthorization, Option<RoutePermissions>), ConfError> {
     let section = field;
     let mut known = ClusterAuthorization::default();
+    let mut granted = None;
     for entry in field.map()?.entries() {
         let field = Field(entry);
         match entry.key.to_ascii_lowercase().as_str() {
@@ -97,11 +104,38 @@ fn authorization(field: Field<'_>) -> Result<ClusterAuthorization, ConfError> {
             "users" => {
                 return Err(section.wrong("Cluster authorization does not allow multiple users"));
             }
-            "permissions" | "default_permissions" => return field.unsupported(),
-            _ => field.unknown(&["user", "password", "timeout"])?,
+            "permissions" | "default_permissions" | "default_permission" => {
+                granted = Some(permissions(field)?);
+            }
+            _ => field.unknown(&["user", "password", "timeout", "permissions"])?,
         }
     }
-    Ok(known)
+    Ok((known, granted))
+}
+
+/// What crosses routes; written like the permissions of a user.
+fn permissions(field: Field<'_>) -> Result<RoutePermissions, ConfError> {
+    let granted = auth::permissions(field)?;
+    if granted.allow_responses.is_some() {
+        return Err(field.wrong("Cluster permissions do not support dynamic responses"));
+    }
+    let sound = |rules: &SubjectRules| {
+        let mut subjects = rules.allow.iter().flatten().chain(&rules.deny);
+        subjects
+            .find(|subject| !crate::subject::is_valid(subject.as_bytes()))
+            .map_or(Ok(()), |subject| {
+                Err(field.wrong(format!("{subject:?} is not a subject")))
+            })
+    };
+    granted
+        .publish
+        .iter()
+        .chain(&granted.subscribe)
+        .try_for_each(sound)?;
+    Ok(RoutePermissions {
+        import: granted.publish,
+        export: granted.subscribe,
+    })
 }
 
 fn routes(field: Field<'_>) -> Result<Vec<RouteUrl>, ConfError> {

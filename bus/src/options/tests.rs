@@ -78,7 +78,6 @@ fn what_cannot_be_honoured_is_an_error_with_its_place() {
         ("tls { cert_file: x }", "missing 'key_file'"),
         ("tls { cert: x }", "unknown field \"cert\""),
         ("tls { curve_preferences: [] }", "cannot be empty"),
-        ("cluster { permissions: {} }", "not supported"),
         ("cluster { routes: \"nats://x\" }", "expected an array"),
         (
             "cluster { routes: [\"http://x\"] }",
@@ -315,6 +314,46 @@ fn accounts_are_not_what_variables_stand_for() {
         .map(|it| it.name.as_str())
         .collect();
     assert_eq!(names, ["A", "a"]);
+}
+
+#[test]
+fn permissions_of_routes_stand_in_either_place() {
+    let granted = |text: &str| options(text).map(|read| read.config.cluster.unwrap().permissions);
+    let rules = |json: serde_json::Value| Some(serde_json::from_value(json).unwrap());
+    for (text, expected) in [
+        (
+            "cluster { permissions { import: foo, export { allow: [a, b], deny: c } } }",
+            serde_json::json!({ "import": { "allow": ["foo"] }, "export": { "allow": ["a", "b"], "deny": ["c"] } }),
+        ),
+        (
+            "cluster { authorization { user: u, permissions { publish { deny: x } } } }",
+            serde_json::json!({ "import": { "deny": ["x"] } }),
+        ),
+        (
+            "cluster { permissions { export: y }, authorization { user: u, permissions { import: x } } }",
+            serde_json::json!({ "export": { "allow": ["y"] } }),
+        ),
+    ] {
+        assert_eq!(granted(text).unwrap(), rules(expected), "{text}");
+    }
+    for (text, wrong) in [
+        (
+            "cluster { permissions { export: \"a q\" } }",
+            "is not a subject",
+        ),
+        (
+            "cluster { permissions { import { deny: \"a..b\" } } }",
+            "is not a valid subject",
+        ),
+        (
+            "cluster { permissions { allow_responses: true } }",
+            "dynamic responses",
+        ),
+        ("cluster { permissions { imports: a } }", "imports"),
+    ] {
+        let error = granted(text).unwrap_err();
+        assert!(error.contains(wrong), "{text}: {error}");
+    }
 }
 
 #[test]

@@ -8,5 +8,6 @@ mod mesh;
 mod mixed;
 mod peer;
 mod reload;
+mod rights;
 mod support;
 mod town;

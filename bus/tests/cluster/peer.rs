@@ -3,11 +3,11 @@
 use crate::support::{Raw, Server, connected, line, server, sync};
 
 /// A route made by hand.
-struct Peer(Raw);
+pub(crate) struct Peer(Raw);
 
 impl Peer {
     /// Dials a server and says who it is.
-    async fn dial(to: &Server, id: &str) -> Self {
+    pub(crate) async fn dial(to: &Server, id: &str) -> Self {
         Self::of_version(to, id, 1).await
     }
 
@@ -25,13 +25,13 @@ impl Peer {
         peer
     }
 
-    async fn send(&mut self, text: &str) {
+    pub(crate) async fn send(&mut self, text: &str) {
         self.0.send(text).await;
     }
 
     /// What it is told until all that it has said is handled. Pings are answered; interest of the server's own
     /// and of [`connected`] is left out.
-    async fn sync(&mut self) -> Vec<String> {
+    pub(crate) async fn sync(&mut self) -> Vec<String> {
         self.send("PING\r\n").await;
         let mut told = Vec::new();
         loop {

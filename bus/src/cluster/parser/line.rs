@@ -189,14 +189,13 @@ fn message<'a>(
     Ok(Said::Head { head, size })
 }
 
-/// `[origin] account subject [queue weight]`
+/// `[origin] account subject [queue [weight]]`. When what may cross has changed, nats-server (2.9 to 2.15) says
+/// again what is listened to and leaves out the weight.
 fn subscribe(arguments: &[u8], origin: bool) -> Result<Interest<'_>, Violation> {
     let (mut interest, mut rest) = begin(arguments, origin)?;
     interest.queue = first(&mut rest);
-    if interest.queue.is_some() {
-        let weight = first(&mut rest)
-            .and_then(number)
-            .ok_or(Violation::Malformed)?;
+    if let Some(weight) = first(&mut rest) {
+        let weight = number(weight).ok_or(Violation::Malformed)?;
         interest.weight = u32::try_from(weight.max(1)).map_err(|_| Violation::Malformed)?;
     }
     end(interest, rest)
