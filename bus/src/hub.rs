@@ -63,6 +63,7 @@ pub(crate) struct Hub {
     past_routes: Mutex<Traffic>,
     slow_pending: AtomicU64,
     slow_deadline: AtomicU64,
+    slow_routes: AtomicU64,
     /// Where clients can go.
     whereabouts: Whereabouts,
     /// The same for those on websockets.
@@ -70,6 +71,7 @@ pub(crate) struct Hub {
     /// Cancelled when this server begins to leave.
     pub(crate) lame_duck: CancellationToken,
     stale: AtomicU64,
+    stale_routes: AtomicU64,
     reload: RwLock<Option<mpsc::Sender<()>>>,
     /// What monitoring keeps.
     pub(crate) monitor: monitor::State,
@@ -99,7 +101,7 @@ pub struct Stats {
     pub total_connections: u64,
     /// Messages and bytes so far.
     pub traffic: Traffic,
-    /// Clients cut off because they did not keep up.
+    /// Clients and routes cut off because they did not keep up.
     pub slow_consumers: u64,
     /// Subscriptions.
     pub subscriptions: SublistStats,
@@ -147,10 +149,12 @@ impl Hub {
             past_routes: Mutex::default(),
             slow_pending: AtomicU64::new(0),
             slow_deadline: AtomicU64::new(0),
+            slow_routes: AtomicU64::new(0),
             whereabouts: Whereabouts::default(),
             websocket_whereabouts: Whereabouts::default(),
             lame_duck: CancellationToken::new(),
             stale: AtomicU64::new(0),
+            stale_routes: AtomicU64::new(0),
             reload: RwLock::new(None),
             monitor,
             events,
@@ -320,7 +324,16 @@ impl Hub {
     }
 
     /// A route has ended; its subscriptions are the cluster's business.
-    pub(crate) fn leave_route(&self, route: &Arc<Client>) {
+    pub(crate) fn leave_route(&self, route: &Arc<Client>, end: &End) {
+        match end {
+            End::SlowConsumerPending | End::SlowConsumerMemory | End::SlowConsumerDeadline => {
+                self.slow_routes.fetch_add(1, Ordering::Relaxed);
+            }
+            End::Stale => {
+                self.stale_routes.fetch_add(1, Ordering::Relaxed);
+            }
+            _ => {}
+        }
         if self.clients.lock().remove(&route.id).is_some() {
             self.past_routes.lock().add(&Traffic::of(route));
         }
@@ -457,9 +470,17 @@ impl Hub {
         }
     }
 
-    /// Connections given up because they did not answer.
-    pub(crate) fn stale_connections(&self) -> u64 {
-        self.stale.load(Ordering::Relaxed)
+    /// Connections given up because they did not answer: clients, and routes.
+    pub(crate) fn stale_connections(&self) -> [u64; 2] {
+        [&self.stale, &self.stale_routes].map(|count| count.load(Ordering::Relaxed))
+    }
+
+    /// Connections cut off because they did not keep up: clients, and routes.
+    pub(crate) fn slow_consumers(&self) -> [u64; 2] {
+        let [pending, deadline, routes] =
+            [&self.slow_pending, &self.slow_deadline, &self.slow_routes]
+                .map(|count| count.load(Ordering::Relaxed));
+        [pending + deadline, routes]
     }
 
     /// Ends all connections.
@@ -480,8 +501,7 @@ impl Hub {
             connections: clients.len(),
             total_connections: self.last_id.load(Ordering::Relaxed),
             traffic,
-            slow_consumers: self.slow_pending.load(Ordering::Relaxed)
-                + self.slow_deadline.load(Ordering::Relaxed),
+            slow_consumers: self.slow_consumers().iter().sum(),
             subscriptions: self
                 .accounts
                 .all()

@@ -370,8 +370,8 @@ impl Node {
     }
 
     /// A connection has ended.
-    pub(crate) async fn close(&self, hub: &Hub, route: &Arc<Route>) {
-        hub.leave_route(&route.client);
+    pub(crate) async fn close(&self, hub: &Hub, route: &Arc<Route>, end: &End) {
+        hub.leave_route(&route.client, end);
         route.client.out().open = false;
         subscription::end_all(route.client.take_subscriptions(), |sub| {
             if let Some(remote) = sub.remote() {

@@ -233,9 +233,9 @@ impl RouteSession {
         );
         let served = AssertUnwindSafe(self.serve(greeting)).catch_unwind().await;
         // Its subscriptions go before anything else: what cannot be delivered should go elsewhere.
-        node.close(&hub, &route).await;
-        self.talk.joining = None;
         let end = served.unwrap_or(End::Defect);
+        node.close(&hub, &route, &end).await;
+        self.talk.joining = None;
         end::log(&end, self.client.id, self.client.peer);
         let was_used = self.talk.is_introduced();
         if matches!(end, End::Defect) {

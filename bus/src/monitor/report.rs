@@ -168,15 +168,15 @@ impl<'a> Report<'a> {
             leafnodes: 0,
             traffic: AllTraffic::new(totals.of_clients, totals.of_routes),
             slow_consumers: stats.slow_consumers,
-            stale_connections: hub.stale_connections(),
+            stale_connections: hub.stale_connections().iter().sum(),
             stalled_clients: hub.monitor.stalls.load(Ordering::Relaxed),
             subscriptions: stats.subscriptions.len,
             http_req_stats: hub.monitor.requests(),
             config_load_time: human::time(hub.monitor.loaded()),
             tags: settings.config.server_tags.clone(),
             system_account: hub.accounts.system().map(|it| it.name.to_string()),
-            slow_consumer_stats: PerKind::of_clients(stats.slow_consumers),
-            stale_connection_stats: PerKind::of_clients(hub.stale_connections()),
+            slow_consumer_stats: PerKind::of(hub.slow_consumers()),
+            stale_connection_stats: PerKind::of(hub.stale_connections()),
             tls_cert_not_after: settings.security.tls.as_ref().and_then(Acceptor::not_after),
         }
     }
@@ -289,6 +289,11 @@ impl<'a> Report<'a> {
             .clients()
             .into_iter()
             .filter(|client| client.kind == Kind::Route)
+            // Who has not said who he is may be anybody yet.
+            .filter(|client| {
+                let route = self.hub.cluster().and_then(|node| node.route(client.id));
+                route.is_some_and(|route| route.info().is_some())
+            })
             .collect();
         routes.sort_unstable_by_key(|route| route.id);
         let mut room = LISTED;

@@ -171,9 +171,11 @@ pub(crate) struct PerKind {
 // === impl PerKind ===
 
 impl PerKind {
-    pub(crate) fn of_clients(clients: u64) -> Self {
+    /// Of clients and routes; there are no others here.
+    pub(crate) fn of([clients, routes]: [u64; 2]) -> Self {
         PerKind {
             clients,
+            routes,
             ..PerKind::default()
         }
     }

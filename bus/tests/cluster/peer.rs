@@ -107,3 +107,27 @@ async fn what_is_traced_goes_marked_to_those_who_trace() {
         a.has_peers(0).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_does_not_keep_up_is_cut_off_and_counted() {
+    let a = server("a", &[], serde_json::json!({ "max_pending": "256K" })).await;
+    let mut peer = Peer::dial(&a, "NPEER").await;
+    peer.send("RS+ $G flood\r\n").await;
+    peer.sync().await;
+    let mut from = a.client().await;
+    let message = format!("PUB flood 65536\r\n{}\r\n", "x".repeat(65536));
+    // The system's own buffers take some.
+    while a.handle.peers() > 0 {
+        from.send(&message).await;
+        sync(&mut from).await;
+    }
+    let varz = a.handle.varz();
+    assert_eq!(
+        (
+            &varz["slow_consumers"],
+            &varz["slow_consumer_stats"]["routes"]
+        ),
+        (&1.into(), &1.into())
+    );
+    assert_eq!(varz["slow_consumer_stats"]["clients"], 0);
+}
