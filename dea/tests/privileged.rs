@@ -681,6 +681,8 @@ async fn privileged_an_evacuation_serves_until_the_replacements_run() {
         (exited.instance, exited.reason),
         (guid.clone(), ExitReason::DeaEvacuation)
     );
+    // What it offered before it had heard the signal counts for nothing.
+    let emptied = platform.witness.now();
     platform
         .see(since, "EVACUATING", |said| {
             (beat(&said.heartbeat()?, &guid)? == InstanceState::Evacuating).then_some(())
@@ -702,7 +704,7 @@ async fn privileged_an_evacuation_serves_until_the_replacements_run() {
     platform.dea.ends(Duration::from_secs(10)).await;
     let advertised = platform
         .witness
-        .since(since)
+        .since(emptied)
         .iter()
         .any(|s| s.advertised().is_some());
     assert!(!advertised, "a dea that is being emptied offers no room");
