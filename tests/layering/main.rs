@@ -28,11 +28,15 @@ fn floor(package: &str) -> u32 {
     }
 }
 
+/// What this is built for.
+const PLATFORM: &str = "x86_64-unknown-linux-gnu";
+
+/// Without the crates of other systems: on a machine that has only built this they are not there.
 fn metadata() -> Metadata {
     MetadataCommand::new()
         .manifest_path(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml"))
         .features(CargoOpt::SomeFeatures(vec![]))
-        .other_options(["--locked".to_owned(), "--offline".to_owned()])
+        .other_options(["--locked", "--offline", "--filter-platform", PLATFORM].map(str::to_owned))
         .exec()
         .unwrap()
 }
