@@ -126,12 +126,11 @@ fn split_verb(line: &[u8]) -> Result<(Verb, &[u8]), Violation> {
         if line.len() < name.len() || !line[..name.len()].eq_ignore_ascii_case(name) {
             continue;
         }
-        let rest = &line[name.len()..];
-        if !verb.needs_blank() {
-            return Ok((verb, rest));
-        }
-        if let [b' ' | b'\t', arguments @ ..] = rest {
-            return Ok((verb, arguments));
+        // The blank is not counted among the arguments, whether it must be there or not.
+        match &line[name.len()..] {
+            [b' ' | b'\t', arguments @ ..] if verb.has_arguments() => return Ok((verb, arguments)),
+            rest if !verb.needs_blank() => return Ok((verb, rest)),
+            _ => {}
         }
     }
     Err(Violation::UnknownOperation)

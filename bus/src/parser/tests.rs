@@ -92,6 +92,16 @@ fn control_lines_end_at_their_limit() {
 }
 
 #[test]
+fn a_blank_before_connect_s_json_is_none_of_its_length() {
+    let json = format!("{{{}}}", " ".repeat(RULES.max_control_line - 2));
+    for line in [format!("CONNECT {json}\r\n"), format!("CONNECT{json}\r\n")] {
+        assert_eq!(whole(line.as_bytes()).1, None, "{line}");
+    }
+    let line = format!("CONNECT {json} \r\n");
+    assert_eq!(whole(line.as_bytes()).1, Some(Violation::MaxControlLine));
+}
+
+#[test]
 fn before_connect_nothing_else() {
     let rules = Rules {
         connect_only: true,
