@@ -56,14 +56,20 @@ pub(super) fn of_listener(address: SocketAddr) -> Vec<String> {
         return vec![address.to_string()];
     }
     let found = nix::ifaddrs::getifaddrs().into_iter().flatten();
-    let mut urls: Vec<String> = found
+    let ips = found
         .filter_map(|interface| interface.address)
         .filter_map(|address| {
             let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
             v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
-        })
+        });
+    of_machine(ips, address.port())
+}
+
+/// Where a listener on all addresses is reached, of either kind.
+fn of_machine(ips: impl Iterator<Item = IpAddr>, port: u16) -> Vec<String> {
+    let mut urls: Vec<String> = ips
         .filter(|ip| is_reachable(*ip))
-        .map(|ip| SocketAddr::new(ip, address.port()).to_string())
+        .map(|ip| SocketAddr::new(ip, port).to_string())
         .collect();
     urls.sort_unstable();
     urls.dedup();
@@ -170,5 +176,12 @@ mod tests {
         for url in of_listener("0.0.0.0:4222".parse().unwrap()) {
             assert!(url.ends_with(":4222") && !url.starts_with("127."), "{url}");
         }
+    }
+
+    #[test]
+    fn a_listener_on_all_addresses_is_reached_by_those_of_both_kinds() {
+        let ips = ["127.0.0.1", "::1", "fe80::1", "192.0.2.1", "2001:db8::1"];
+        let urls = of_machine(ips.iter().map(|ip| ip.parse().unwrap()), 4222);
+        assert_eq!(urls, ["192.0.2.1:4222", "[2001:db8::1]:4222"]);
     }
 }
