@@ -51,3 +51,52 @@ impl Drop for UnderWay<'_> {
         self.all.0.lock().remove(&self.id);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+    use super::*;
+    use crate::account::Accounts;
+    use crate::client::Kind;
+    use crate::memory::Memory;
+
+    #[test]
+    fn of_too_many_the_oldest_has_to_go() {
+        let memory = Arc::new(Memory::new(0));
+        let accounts = Accounts::new(&memory);
+        let peer = "127.0.0.1:4000".parse().unwrap();
+        let client = |id| {
+            let account = Arc::clone(accounts.global());
+            Arc::new(Client::new(
+                id,
+                Kind::Client,
+                peer,
+                None,
+                account,
+                &memory,
+                0,
+            ))
+        };
+        let handshakes = Handshakes::default();
+        let clients: Vec<_> = (0..=MOST as u64).map(client).collect();
+        let mut under_way: Vec<_> = clients[..MOST]
+            .iter()
+            .map(|client| handshakes.begin(client))
+            .collect();
+        // One that is over makes room.
+        drop(under_way.pop());
+        under_way.push(handshakes.begin(&clients[MOST - 1]));
+        assert!(clients.iter().all(|client| client.take_end().is_none()));
+        under_way.push(handshakes.begin(&clients[MOST]));
+        assert!(matches!(
+            clients[0].take_end(),
+            Some(End::TooManyHandshakes)
+        ));
+        assert!(
+            clients[1..]
+                .iter()
+                .all(|client| client.take_end().is_none())
+        );
+    }
+}

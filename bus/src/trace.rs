@@ -120,7 +120,11 @@ fn redacted(json: &[u8]) -> String {
     match serde_json::from_slice::<serde_json::Value>(json) {
         Ok(serde_json::Value::Object(mut map)) => {
             for (key, value) in &mut map {
-                if SECRETS.contains(&key.as_str()) {
+                // In any case: so are keys understood.
+                if SECRETS
+                    .iter()
+                    .any(|secret| key.eq_ignore_ascii_case(secret))
+                {
                     *value = "[REDACTED]".into();
                 }
             }
@@ -207,6 +211,10 @@ mod tests {
             "{line}"
         );
         assert!(!redacted(b"{hunter2").contains("hunter2"));
+        let line = redacted(
+            br#"{"PASS":"hunter2","Auth_Token":"hunter2","Sig":"hunter2","JWT":"hunter2"}"#,
+        );
+        assert!(!line.contains("hunter2"), "{line}");
     }
 
     #[test]
