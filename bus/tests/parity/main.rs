@@ -13,7 +13,7 @@ use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -149,19 +149,26 @@ impl Server {
         drop(free);
         let mut file = tempfile::NamedTempFile::new().unwrap();
         write!(file, "listen: \"{address}\"\n{config}").unwrap();
+        let log = tempfile::NamedTempFile::new().unwrap();
         let process = Command::new(program)
             .arg("-c")
             .arg(file.path())
-            .stderr(Stdio::null())
+            .stderr(log.reopen().unwrap())
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start {program:?}: {error}"));
         let mut server = Server { process, address };
         let begun = Instant::now();
-        while TcpStream::connect(address).is_err() {
+        // By its word: a connection to try would be one of those that are counted.
+        let is_ready = || {
+            std::fs::read_to_string(log.path())
+                .unwrap()
+                .contains("Server is ready")
+        };
+        while !is_ready() {
             if let Some(status) = server.process.try_wait().unwrap() {
                 panic!("{program:?} ended with {status} on:\n{config}");
             }
-            assert!(begun.elapsed() < PATIENCE, "{program:?} does not listen");
+            assert!(begun.elapsed() < PATIENCE, "{program:?} is not ready");
             std::thread::yield_now();
         }
         server
