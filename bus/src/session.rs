@@ -4,7 +4,7 @@
 //! cause is queued to the receivers, and at the end of the turn every touched receiver is flushed.
 //! Nothing is handed to another task on the way; a turn contains no `await`.
 
-mod closing;
+pub(crate) mod closing;
 mod command;
 mod end;
 mod opening;

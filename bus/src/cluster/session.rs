@@ -30,7 +30,7 @@ use crate::config;
 use crate::delivery::Desk;
 use crate::hub::Hub;
 use crate::protocol::frame;
-use crate::session::End;
+use crate::session::{End, closing};
 use crate::wire::{Decoded, Wire};
 use crate::worker::Arrival;
 
@@ -610,35 +610,13 @@ impl RouteSession {
             return;
         };
         self.send(format!("-ERR '{text}'\r\n").as_bytes());
-        let sent = async {
-            while self.client.out().has_unsent() {
-                if self.read.as_ref().writable().await.is_err() {
-                    return;
-                }
-                self.client.unblock();
-                self.client.flush(&mut self.desk.lock().pool);
-                tokio::task::yield_now().await;
-            }
-        };
+        let sent = closing::get_through(&self.client, &self.read, &self.desk);
         if tokio::time::timeout(FAREWELL, sent).await.is_err() {
             return;
         }
         // The last holder of the write half shuts it down.
         self.client.out().close();
-        let mut scrap = [0u8; 1024];
-        let drained = async {
-            loop {
-                if self.read.readable().await.is_err() {
-                    return;
-                }
-                match self.read.try_read(&mut scrap) {
-                    Ok(1..) => {}
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    Ok(0) | Err(_) => return,
-                }
-            }
-        };
-        let _ = tokio::time::timeout(FAREWELL, drained).await;
+        let _ = tokio::time::timeout(FAREWELL, closing::hear_out(&self.read)).await;
     }
 }
 

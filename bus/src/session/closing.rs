@@ -3,7 +3,12 @@
 use std::io;
 use std::time::Duration;
 
+use parking_lot::Mutex;
+use tokio::net::tcp::OwnedReadHalf;
+
 use super::{End, Session};
+use crate::client::Client;
+use crate::delivery::Desk;
 
 /// How long the last words to a client may take to get onto the wire.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -29,11 +34,11 @@ impl Session {
             self.send(format!("-ERR '{text}'\r\n").as_bytes());
         }
         let said = async {
-            self.get_through().await;
+            get_through(&self.client, &self.read, &self.desk).await;
             // Only now, as nothing may follow it.
             if wire.close(end.farewell()) {
                 self.client.out().residue = true;
-                self.get_through().await;
+                get_through(&self.client, &self.read, &self.desk).await;
             }
         };
         if tokio::time::timeout(FAREWELL, said).await.is_err() {
@@ -44,37 +49,36 @@ impl Session {
         // The last holder of the write half shuts it down.
         self.client.out().close();
         if refused {
-            let _ = tokio::time::timeout(LINGER, self.hear_out()).await;
+            let _ = tokio::time::timeout(LINGER, hear_out(&self.read)).await;
         }
     }
+}
 
-    /// Waits until everything is on its way, or the socket is broken.
-    async fn get_through(&self) {
-        self.client.flush(&mut self.desk.lock().pool);
-        while self.client.out().has_unsent() {
-            if self.read.as_ref().writable().await.is_err() {
-                return;
-            }
-            self.client.unblock();
-            self.client.flush(&mut self.desk.lock().pool);
-            // A writer of another worker may be at it.
-            tokio::task::yield_now().await;
+/// Waits until everything queued for a connection is on its way, or its socket is broken.
+pub(crate) async fn get_through(client: &Client, read: &OwnedReadHalf, desk: &Mutex<Desk>) {
+    client.flush(&mut desk.lock().pool);
+    while client.out().has_unsent() {
+        if read.as_ref().writable().await.is_err() {
+            return;
         }
+        client.unblock();
+        client.flush(&mut desk.lock().pool);
+        // A writer of another worker may be at it.
+        tokio::task::yield_now().await;
     }
+}
 
-    /// Reads until the client has closed as well.
-    async fn hear_out(&self) {
-        let mut scrap = [0u8; 1024];
-        loop {
-            if self.read.readable().await.is_err() {
-                return;
-            }
-            match self.read.try_read(&mut scrap) {
-                Ok(0) => return,
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(_) => return,
-            }
+/// Reads until the other side has closed as well.
+pub(crate) async fn hear_out(read: &OwnedReadHalf) {
+    let mut scrap = [0u8; 1024];
+    loop {
+        if read.readable().await.is_err() {
+            return;
+        }
+        match read.try_read(&mut scrap) {
+            Ok(1..) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Ok(0) | Err(_) => return,
         }
     }
 }
