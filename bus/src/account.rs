@@ -33,8 +33,11 @@ pub(crate) struct Account {
     exchange: RwLock<Arc<Exchange>>,
     /// What of its services others have asked and is not answered yet; made with the first request.
     responses: OnceLock<Arc<Responses>>,
-    /// Connections that belong to it.
+    /// Connections that belong to it here.
     connections: AtomicUsize,
+    /// And at the other servers of the cluster: all together, and by the id of the server.
+    elsewhere: AtomicUsize,
+    by_server: Mutex<HashMap<Box<str>, usize>>,
     /// Requests of its to the server that wait for their answers.
     pub(crate) asking: AtomicUsize,
     watch: Watch,
@@ -80,6 +83,8 @@ impl Account {
             exchange: RwLock::default(),
             responses: OnceLock::new(),
             connections: AtomicUsize::new(0),
+            elsewhere: AtomicUsize::new(0),
+            by_server: Mutex::default(),
             asking: AtomicUsize::new(0),
             watch,
             memory: Arc::clone(memory),
@@ -121,9 +126,10 @@ impl Account {
         }
     }
 
-    /// Counts a connection in; `false`, and nothing counted, when it has as many as it may.
+    /// Counts a connection in; `false`, and nothing counted, when it has as many as it may in the cluster.
     pub(crate) fn connect(&self, max: Option<u32>) -> bool {
-        let before = self.connections.fetch_add(1, Ordering::AcqRel);
+        let here = self.connections.fetch_add(1, Ordering::AcqRel);
+        let before = here + self.elsewhere.load(Ordering::Relaxed);
         let full = max.is_some_and(|max| usize::try_from(max).is_ok_and(|max| before >= max));
         if full {
             self.disconnect();
@@ -136,9 +142,28 @@ impl Account {
         self.connections.fetch_sub(1, Ordering::AcqRel);
     }
 
-    /// How many connections belong to it.
+    /// How many connections belong to it here.
     pub(crate) fn connections(&self) -> usize {
         self.connections.load(Ordering::Acquire)
+    }
+
+    /// How many belong to it in the cluster, as far as the others have told.
+    pub(crate) fn connections_everywhere(&self) -> usize {
+        self.connections() + self.elsewhere.load(Ordering::Relaxed)
+    }
+
+    /// Another server has told how many belong to it there; none when that has gone.
+    pub(crate) fn set_elsewhere(&self, server: &str, connections: usize) {
+        let mut by_server = self.by_server.lock();
+        if connections == 0 {
+            by_server.remove(server);
+        } else {
+            by_server.insert(server.into(), connections);
+        }
+        let sum = by_server
+            .values()
+            .fold(0, |sum: usize, one| sum.saturating_add(*one));
+        self.elsewhere.store(sum, Ordering::Relaxed);
     }
 
     /// Lists a subscription, and tells who watches.

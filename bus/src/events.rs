@@ -8,6 +8,7 @@
 mod advisory;
 mod announcer;
 mod answer;
+mod census;
 mod filter;
 mod request;
 mod service;

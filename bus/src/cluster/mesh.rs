@@ -92,6 +92,11 @@ impl Mesh {
         self.peers.len()
     }
 
+    /// The number of the last peer that has joined.
+    pub(crate) fn arrivals(&self) -> u32 {
+        self.last_number
+    }
+
     /// The connection in use to a peer.
     pub(crate) fn active_of(&self, peer: &str) -> Option<u64> {
         self.peers.get(peer).map(|peer| peer.active.route)

@@ -172,6 +172,11 @@ impl Node {
         self.mesh.lock().len()
     }
 
+    /// How many servers have ever joined; starts again after many.
+    pub(crate) fn arrivals(&self) -> u32 {
+        self.mesh.lock().arrivals()
+    }
+
     pub(crate) fn knows(&self, peer: &str) -> bool {
         self.mesh.lock().knows(peer)
     }
@@ -398,6 +403,9 @@ impl Node {
         if let Some(info) = info.filter(|_| gone) {
             self.urls.lock().forget(&info.server_id);
             self.tell_clients(hub);
+            for account in hub.accounts.all() {
+                account.set_elsewhere(&info.server_id, 0);
+            }
         }
         self.changed.notify_waiters();
     }

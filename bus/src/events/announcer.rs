@@ -12,7 +12,7 @@ use super::advisory::{AccountConnections, Connect, Disconnect};
 use super::answer::{self, ServerInfo};
 use super::request::{AccountTopic, Ask, Topic};
 use super::service::Request;
-use super::{Fate, Inbox, Note};
+use super::{Fate, Inbox, Note, census};
 use crate::account::{Account, GLOBAL};
 use crate::delivery::Desk;
 use crate::encoding::Encoding;
@@ -41,6 +41,8 @@ struct Speaker {
     next_heartbeat: Instant,
     /// Subscriptions ever made in the system account when it was last looked at.
     seen: u64,
+    /// The same of servers that have joined the cluster.
+    met: u32,
     lost: u64,
     next_complaint: Instant,
 }
@@ -66,7 +68,10 @@ pub(crate) async fn serve(hub: Arc<Hub>, stop: CancellationToken) {
             () = stop.cancelled() => return,
             _ = ticks.tick() => speaker.tick(),
             Some(note) = notes.recv() => speaker.tell(&note),
-            Some(request) = requests.recv() => speaker.answer(request).await,
+            Some(request) = requests.recv() => match request.ask {
+                Ask::Census => census::hear(&speaker.hub, &request),
+                _ => speaker.answer(request).await,
+            },
             Some(request) = others.recv() => speaker.answer(request).await,
         }
     }
@@ -92,6 +97,7 @@ impl Speaker {
             next_pulse: now + PULSE,
             next_heartbeat: now + HEARTBEAT,
             seen: 0,
+            met: 0,
             lost: 0,
             next_complaint: now,
         }
@@ -235,8 +241,13 @@ impl Speaker {
         if heartbeat {
             self.next_heartbeat = now + HEARTBEAT;
         }
-        if heartbeat || !self.changed.is_empty() {
-            self.tell_of_accounts(heartbeat);
+        let met = self.hub.cluster().map_or(0, |node| node.arrivals());
+        let stranger = std::mem::replace(&mut self.met, met) != met;
+        if heartbeat || stranger || !self.changed.is_empty() {
+            self.tell_of_accounts(heartbeat || stranger);
+        }
+        if stranger {
+            self.ask_of_accounts();
         }
         let lost = self.hub.events.lost();
         if lost > self.lost && self.next_complaint <= now {
@@ -247,6 +258,30 @@ impl Speaker {
                 "too many events and requests of the system account at once: lost"
             );
         }
+    }
+
+    /// Asks the other servers about the accounts that may have so many connections only. Servers of ours tell
+    /// anyway when somebody comes; others when something changes, or every half minute.
+    fn ask_of_accounts(&mut self) {
+        let Some(system) = self.hub.accounts.system() else {
+            return;
+        };
+        for account in self.hub.accounts.all() {
+            if account.exchange().limits.max_connections.is_some() {
+                let subject = format!("$SYS.REQ.ACCOUNT.{}.CONNS", account.name);
+                let reply = format!("$SYS.SERVER.ACCOUNT.{}.CONNS", account.name);
+                let message = Publish {
+                    subject: subject.as_bytes(),
+                    reply: Some(reply.as_bytes()),
+                    header_len: None,
+                    body: b"\r\n",
+                };
+                self.desk
+                    .publish(&system, self.hub.system_client(), &message);
+            }
+        }
+        self.desk.flush();
+        self.desk.congested = None;
     }
 
     /// Tells of the accounts whose connections changed, or of all that have some.

@@ -170,6 +170,8 @@ pub(crate) fn answer(hub: &Hub, request: &Request) -> Option<Vec<u8>> {
         Ask::Kick => kick(hub, request),
         Ask::LameDuck => lame_duck(hub, request),
         Ask::Reload => reload(hub),
+        // It is news, and nobody waits for an answer.
+        Ask::Census => Ok(None),
     };
     let answer = made.ok().flatten()?;
     if answer.len() > LONGEST {

@@ -15,6 +15,8 @@ pub(crate) enum Ask {
     LameDuck,
     /// Reads the configuration again.
     Reload,
+    /// `$SYS.SERVER.ACCOUNT.<name>.CONNS`: another server tells how many connections an account has there.
+    Census,
 }
 
 /// What of the server.
@@ -47,12 +49,19 @@ pub(crate) enum AccountTopic {
     Conns,
 }
 
+/// What stands before and after the account where servers tell each other of its connections.
+const CENSUS: (&[u8], &[u8]) = (b"$SYS.SERVER.ACCOUNT.", b".CONNS");
+/// The same of all accounts.
+const CENSUS_OF_ALL: &str = "$SYS.SERVER.ACCOUNT.*.CONNS";
 /// In place of a name: everybody.
 pub(crate) const PING: &str = "PING";
 
 impl Ask {
     /// What a subject asks of the server with this id, if it asks anything it can answer.
     pub(crate) fn parse(subject: &[u8], server_id: &[u8]) -> Option<Self> {
+        if subject.starts_with(CENSUS.0) && subject.ends_with(CENSUS.1) {
+            return Some(Ask::Census);
+        }
         let rest = subject.strip_prefix(b"$SYS.REQ.")?;
         let tokens: Vec<&[u8]> = rest.splitn(5, |byte| *byte == b'.').collect();
         match tokens[..] {
@@ -132,6 +141,7 @@ pub(super) fn subjects(server_id: &str) -> Vec<String> {
         .chain(topics().map(|name| format!("$SYS.REQ.SERVER.PING.{name}")))
         .chain(mine.map(|name| format!("$SYS.REQ.SERVER.{server_id}.{name}")))
         .chain(accounts.map(|name| format!("$SYS.REQ.ACCOUNT.*.{name}")))
+        .chain([CENSUS_OF_ALL.to_owned()])
         .collect()
 }
 
@@ -160,6 +170,7 @@ mod tests {
         );
         assert_eq!(parse("$SYS.REQ.SERVER.NME.KICK"), Some(Ask::Kick));
         assert_eq!(parse("$SYS.REQ.USER.INFO"), Some(Ask::UserInfo));
+        assert_eq!(parse("$SYS.SERVER.ACCOUNT.A.CONNS"), Some(Ask::Census));
         assert_eq!(
             parse("$SYS.REQ.ACCOUNT.A.STATZ"),
             Some(Ask::Account("A".to_owned(), AccountTopic::Statz))
@@ -180,7 +191,7 @@ mod tests {
     #[test]
     fn what_is_listened_to_is_understood() {
         let subjects = subjects("NME");
-        assert_eq!(subjects.len(), 2 + 13 + 16 + 7);
+        assert_eq!(subjects.len(), 2 + 13 + 16 + 7 + 1);
         for subject in subjects {
             assert!(parse(&subject.replace('*', "A")).is_some(), "{subject}");
         }

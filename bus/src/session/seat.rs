@@ -32,7 +32,7 @@ impl Session {
         let old = self.client.account();
         if Arc::ptr_eq(&old, &account) {
             let most = max.and_then(|max| usize::try_from(max).ok());
-            if most.is_some_and(|most| account.connections() > most) {
+            if most.is_some_and(|most| account.connections_everywhere() > most) {
                 return Err(End::TooManyAccountConnections);
             }
         } else {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 #![allow(clippy::print_stderr, reason = "what is skipped must be seen")]
 
+mod accounts;
 mod door;
 mod mesh;
 mod mixed;
