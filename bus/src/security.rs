@@ -107,9 +107,7 @@ impl WebsocketDoor {
             timeout: websocket.handshake_timeout,
             users: Users::of_websocket(config).map_err(AccessError::from)?,
             auth_timeout: websocket.auth_timeout,
-            advertised: (websocket.advertise.as_deref())
-                .map(str::parse)
-                .transpose()?,
+            advertised: Advertised::read("advertise of websocket", websocket.advertise.as_deref())?,
             ping_interval: websocket.ping_interval,
         }))
     }

@@ -22,6 +22,8 @@ pub(crate) struct Settings {
     pub(crate) security: Security,
     /// The address clients are to use.
     pub(crate) advertised: Option<Advertised>,
+    /// The address other servers are to use.
+    pub(crate) route_advertised: Option<Advertised>,
     /// What secures routes; they are in clear when absent.
     pub(crate) route_tls: Option<RouteTls>,
     /// What crosses routes; everything when absent.
@@ -55,9 +57,11 @@ impl Settings {
                 .transpose()
                 .map_err(BuildError::ClusterPermissions)?,
             users,
-            advertised: (config.client_advertise.as_deref())
-                .map(str::parse)
-                .transpose()?,
+            advertised: Advertised::read("client_advertise", config.client_advertise.as_deref())?,
+            route_advertised: Advertised::read(
+                "advertise of the cluster",
+                (config.cluster.as_ref()).and_then(|cluster| cluster.advertise.as_deref()),
+            )?,
             config: config.clone(),
         };
         Ok((settings, access))

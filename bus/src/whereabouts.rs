@@ -1,6 +1,6 @@
 //! Where clients find this server, and the other servers of its cluster.
 
-use std::str::FromStr;
+use std::net::Ipv6Addr;
 
 use parking_lot::RwLock;
 
@@ -15,7 +15,7 @@ struct Known {
     in_company: bool,
 }
 
-/// An address that clients are to use instead of the one listened on.
+/// An address that clients or servers are to use instead of the one listened on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Advertised {
     pub(crate) host: String,
@@ -23,10 +23,13 @@ pub(crate) struct Advertised {
     port: Option<u16>,
 }
 
-/// Not `host` or `host:port`.
+/// A setting that is not `host` or `host:port`.
 #[derive(Debug, thiserror::Error)]
-#[error("{0:?} is no address to advertise")]
-pub struct BadAdvertised(String);
+#[error("{setting} is {text:?}, which is not of the form host or host:port")]
+pub struct BadAdvertised {
+    setting: &'static str,
+    text: String,
+}
 
 // === impl Whereabouts ===
 
@@ -70,26 +73,52 @@ impl Advertised {
         }
         format!("{}:{port}", self.host)
     }
-}
 
-impl FromStr for Advertised {
-    type Err = BadAdvertised;
-
-    fn from_str(text: &str) -> Result<Self, BadAdvertised> {
-        let bad = || BadAdvertised(text.to_owned());
-        let (host, port) = match text.rsplit_once(':') {
-            // An IPv6 address has colons of its own.
-            Some((host, port)) if !host.contains(':') || host.ends_with(']') => {
-                (host, Some(port.parse().map_err(|_| bad())?))
-            }
-            _ => (text, None),
+    /// What a setting of this name says, if anything: `host`, `host:port` or `[v6]:port`. The ports 0 and -1
+    /// stand for the one listened on.
+    ///
+    /// # Errors
+    /// It says something else.
+    pub(crate) fn read(
+        setting: &'static str,
+        text: Option<&str>,
+    ) -> Result<Option<Self>, BadAdvertised> {
+        let Some(text) = text else { return Ok(None) };
+        let bad = || BadAdvertised {
+            setting,
+            text: text.to_owned(),
         };
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        if host.is_empty() || host.contains(char::is_whitespace) {
-            return Err(bad());
+        Advertised::parse(text).ok_or_else(bad).map(Some)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let is_v6 = |text: &str| text.parse::<Ipv6Addr>().is_ok();
+        let unwrapped = |text: &str| {
+            let inner = text.strip_prefix('[')?.strip_suffix(']')?;
+            is_v6(inner).then(|| inner.to_owned())
+        };
+        if is_v6(text) {
+            return Some(Advertised {
+                host: text.to_owned(),
+                port: None,
+            });
         }
-        Ok(Advertised {
-            host: host.to_owned(),
+        if let Some(host) = unwrapped(text) {
+            return Some(Advertised { host, port: None });
+        }
+        let (host, port) = match text.rsplit_once(':') {
+            Some((host, "-1")) => (host, None),
+            Some((host, port)) => (host, Some(port.parse().ok()?)),
+            None => (text, None),
+        };
+        let odd = |char: char| char.is_whitespace() || "[]:/@".contains(char);
+        let host = match unwrapped(host) {
+            Some(host) => host,
+            None if host.is_empty() || host.contains(odd) => return None,
+            None => host.to_owned(),
+        };
+        Some(Advertised {
+            host,
             port: port.filter(|port| *port != 0),
         })
     }
@@ -120,14 +149,29 @@ mod tests {
             ("bus.example.com:4000", "bus.example.com:4000"),
             ("bus.example.com", "bus.example.com:4222"),
             ("bus.example.com:0", "bus.example.com:4222"),
+            ("bus.example.com:-1", "bus.example.com:4222"),
             ("10.0.0.1:4000", "10.0.0.1:4000"),
             ("[fe80::1]:4000", "[fe80::1]:4000"),
             ("fe80::1", "[fe80::1]:4222"),
+            ("[fe80::1]", "[fe80::1]:4222"),
         ] {
-            assert_eq!(text.parse::<Advertised>().unwrap().url(4222), url);
+            assert_eq!(Advertised::parse(text).unwrap().url(4222), url);
         }
-        for text in ["", ":4000", "bus:many", "bus:70000", "two words"] {
-            assert!(text.parse::<Advertised>().is_err(), "{text:?}");
+        for text in [
+            "",
+            ":4000",
+            "bus:many",
+            "bus:70000",
+            "two words",
+            "nats://bus",
+            "nats://bus:4000",
+            "a:b:1",
+            "[bus]:1",
+            "user@bus:1",
+        ] {
+            let error = Advertised::read("advertise", Some(text)).unwrap_err();
+            let told = format!("advertise is {text:?}, which is not of the form host or host:port");
+            assert_eq!(error.to_string(), told);
         }
     }
 }

@@ -200,10 +200,8 @@ impl Node {
         let settings = hub.settings();
         let config = settings.config.cluster.as_ref();
         let name = self.name.read().clone();
-        let advertise = config.and_then(|config| config.advertise.as_deref());
         let permissions = config.and_then(|config| config.permissions.as_ref());
         let told = |rules: Option<&SubjectRules>| rules.map(Told::of);
-        let advertised: Option<RouteUrl> = advertise.and_then(|url| url.parse().ok());
         let nonce: [u8; 11] = rand::rng().random();
         let mut info = RouteInfo {
             server_id: self.id.to_string(),
@@ -229,10 +227,11 @@ impl Node {
             export: told(permissions.and_then(|known| known.export.as_ref())),
             ..RouteInfo::default()
         };
-        if let Some(url) = advertised {
-            info.ip = format!("{url}/");
-            info.host = url.host;
-            info.port = url.port;
+        if let Some(advertised) = &settings.route_advertised {
+            let listening = self.listen.port();
+            info.ip = format!("nats-route://{}/", advertised.url(listening));
+            info.host.clone_from(&advertised.host);
+            info.port = advertised.port(listening);
         }
         if !config.is_some_and(|config| config.no_advertise) {
             info.connect_urls = self.client_urls(&settings);

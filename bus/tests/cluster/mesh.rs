@@ -497,3 +497,24 @@ async fn each_server_tells_its_part_of_a_trace() {
         assert_eq!(messages, heard);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_for_servers_may_leave_out_its_port() {
+    for (advertise, host) in [("there.example", "there.example"), ("::1", "::1")] {
+        let a = server("a", &[], serde_json::json!({ "advertise": advertise })).await;
+        let info = Raw::dial(a.routes).await.info;
+        assert_eq!(info["host"], host);
+        assert_eq!(info["port"], a.routes.port());
+    }
+    let config = serde_json::json!({
+        "listen": "127.0.0.1:0",
+        "cluster": { "listen": "127.0.0.1:0", "advertise": "nats://there.example" },
+    });
+    let config = serde_json::from_value(config).unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let error = cupola_bus::build(config, listener).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "advertise of the cluster is \"nats://there.example\", which is not of the form host or host:port"
+    );
+}
