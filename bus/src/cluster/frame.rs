@@ -39,8 +39,13 @@ fn word(to: &mut Vec<u8>, word: &[u8]) {
     to.extend_from_slice(word);
 }
 
-/// The control line of a message for a peer's plain subscribers and one member of each of `queues`.
-/// Returns what of the message's body follows it: a peer without headers gets none.
+/// How long the names of the queue groups of one message may be together, in bytes. A peer takes longer
+/// lines, but not without end.
+const NAMES: usize = 1 << 20;
+
+/// The control line of a message for a peer's plain subscribers and one member of each of `queues`; of
+/// those beyond [`NAMES`] none. Returns what of the message's body follows it: a peer without headers gets
+/// none.
 pub(crate) fn message<'a, 'q>(
     to: &mut Vec<u8>,
     account: &str,
@@ -70,7 +75,12 @@ pub(crate) fn message<'a, 'q>(
     if let Some(reply) = message.reply {
         word(to, reply);
     }
+    let full = to.len() + NAMES;
     for queue in queues {
+        if to.len() + queue.len() >= full {
+            tracing::debug!("too many queue groups at one server: the last ones get nothing");
+            break;
+        }
         word(to, queue);
     }
     for size in header_len.into_iter().chain([body.len() - 2]) {

@@ -67,13 +67,16 @@ pub struct Message<'a> {
 /// What the parser checks frames against.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
-    /// Longest control line, in bytes.
+    /// Longest control line, in bytes; of one that has not said who it is 64 KiB at most.
     pub max_control_line: usize,
     /// Largest payload including headers, in bytes.
     pub max_payload: usize,
     /// Whether only `CONNECT` is allowed.
     pub connect_only: bool,
 }
+
+/// Longest control line of one that has not said who it is, in bytes.
+const FIRST_LINE: usize = 64 << 10;
 
 // === impl Rules ===
 
@@ -82,6 +85,9 @@ impl Grammar for Rules {
     type Head<'a> = Message<'a>;
 
     fn longest_line(&self) -> usize {
+        if self.connect_only {
+            return self.max_control_line.min(FIRST_LINE);
+        }
         self.max_control_line
     }
 

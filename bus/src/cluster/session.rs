@@ -45,8 +45,9 @@ const INTRODUCTION: Duration = Duration::from_secs(5);
 /// How long the last words to a peer may take to get onto the wire, and for how long what it still sends
 /// is read, so that it hears them.
 const FAREWELL: Duration = Duration::from_millis(500);
-/// A peer's lines are longer than a client's: they name an account, and all queue groups.
-const CONTROL_LINE: usize = 64 << 10;
+/// A peer's lines are longer than a client's: they name an account, and all queue groups that have a member
+/// here. Clients choose the names, and must not be able to end a route by that.
+const CONTROL_LINE: usize = 2 << 20;
 /// A peer gets this much more room than a client before it is cut off: many depend on it.
 const PATIENCE: usize = 4;
 /// How often, and how long at a time, a turn waits for a receiver that cannot keep up.

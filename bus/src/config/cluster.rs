@@ -44,7 +44,7 @@ pub struct Cluster {
     pub ping_interval: Option<Duration>,
     /// Unanswered pings after which a route is given up. Default: as for clients.
     pub ping_max: Option<u32>,
-    /// Longest control line of a peer. Default 64 KiB, and never less than that of clients. Routes need
+    /// Longest control line of a peer. Default 2 MiB, and never less than that of clients. Routes need
     /// more room than clients, as their lines name an account and all queues.
     #[serde(deserialize_with = "optional_size")]
     pub max_control_line: Option<usize>,

@@ -518,3 +518,29 @@ async fn an_address_for_servers_may_leave_out_its_port() {
         "advertise of the cluster is \"nats://there.example\", which is not of the form host or host:port"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn long_names_of_many_groups_do_not_end_a_route() {
+    let a = server("a", &[], serde_json::json!({})).await;
+    let b = server("b", &[a.routes], serde_json::json!({})).await;
+    a.has_peers(1).await;
+    let mut at_b = b.client().await;
+    for sid in 0..40 {
+        let name = format!("{sid:04}").repeat(950);
+        at_b.send(format!("SUB work {name} {sid}\r\n")).await;
+    }
+    at_b.sync().await;
+    let mut at_a = a.client().await;
+    connected(&mut at_a, &mut at_b).await;
+    at_a.send("PUB work 2\r\nhi\r\n").await;
+    let mut told: Vec<String> = Vec::new();
+    for _ in 0..40 {
+        let (subject, sid, ..) = at_b.message().await;
+        assert_eq!(subject, "work");
+        told.push(sid);
+    }
+    told.sort_by_key(|sid| sid.parse::<u32>().unwrap());
+    assert_eq!(told, (0..40).map(|sid| sid.to_string()).collect::<Vec<_>>());
+    assert_eq!(a.handle.varz()["routes"], 1);
+    connected(&mut at_a, &mut at_b).await;
+}

@@ -1,7 +1,7 @@
 //! Control lines: the verb, and its arguments.
 
 use super::{Interest, Message, Op, Rules, Violation};
-use crate::framing::{self, number};
+use crate::framing::{self, Grammar as _, number};
 
 /// The longest verb.
 const LONGEST_VERB: usize = 7;
@@ -116,7 +116,7 @@ pub(super) fn check_partial(line: &[u8], rules: &Rules) -> Result<(), Violation>
     if !possible {
         return Err(Violation::UnknownOperation);
     }
-    if line.len() > rules.max_control_line {
+    if line.len() > rules.longest_line() {
         return Err(Violation::MaxControlLine);
     }
     Ok(())
