@@ -39,6 +39,7 @@ mod hash;
 mod header;
 mod hub;
 mod jwt;
+mod link;
 mod mapping;
 mod memory;
 mod message_trace;

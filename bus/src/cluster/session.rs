@@ -1,37 +1,32 @@
-//! One route, from the first INFO to its end: a task that reads, parses, delivers and writes, like that of
-//! a client's connection, and by the same rules: what one read brings is handled without a wait.
+//! One route, from the first INFO to its end: who the peer is, how long it may take, and what it is told.
 
 use std::future::poll_fn;
 use std::io;
-use std::ops::ControlFlow;
 use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use parking_lot::Mutex;
 use rand::Rng as _;
-use tokio::io::{AsyncRead as _, ReadBuf};
-use tokio::net::tcp::OwnedReadHalf;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 
 use super::dialler::Dialled;
 use super::end::{self, RouteEnd};
 use super::info::{Gossip, RouteConnect};
 use super::node::{self, Node};
-use super::parser::{Parser, Rules};
+use super::parser::Rules;
 use super::route::Route;
-use super::talk::{Break, Talk};
+use super::talk::Talk;
 use super::{credentials, dial::Outcome};
 use crate::client::{Client, Kind, signal};
 use crate::config;
 use crate::delivery::Desk;
 use crate::hub::Hub;
+use crate::link::{Event, Link, Turn};
 use crate::protocol::frame;
-use crate::session::{End, closing};
-use crate::wire::{Decoded, Wire};
+use crate::session::End;
+use crate::wire::Wire;
 use crate::worker::Arrival;
 
 /// When a peer is pinged first.
@@ -50,28 +45,15 @@ const FAREWELL: Duration = Duration::from_millis(500);
 const CONTROL_LINE: usize = 2 << 20;
 /// A peer gets this much more room than a client before it is cut off: many depend on it.
 const PATIENCE: usize = 4;
-/// How often, and how long at a time, a turn waits for a receiver that cannot keep up.
-const STALLS: usize = 5;
-const STALL: Duration = Duration::from_millis(2);
-
 /// A route's own side.
 #[derive(Debug)]
 pub(crate) struct RouteSession {
-    desk: Arc<Mutex<Desk>>,
-    client: Arc<Client>,
-    read: OwnedReadHalf,
-    parser: Parser,
-    talk: Talk,
+    link: Link<Talk>,
     dialled: Option<Box<Dialled>>,
     /// Where it was dialled because that is configured.
     configured: Option<config::RouteUrl>,
     /// What the peer has said to be let in.
     said: Option<RouteConnect>,
-    coded: bool,
-    /// Whether the parser has more of what has been read already.
-    paused: bool,
-    blocked: bool,
-    timer: Pin<Box<Sleep>>,
     next_ping: Instant,
     /// When the peer must have shown itself: by a handshake, by CONNECT, by INFO.
     patient_until: Option<(Instant, Wait)>,
@@ -87,21 +69,6 @@ enum Wait {
     Handshake,
     Connect,
     Info,
-}
-
-enum Event {
-    Turn(Turn),
-    Timer,
-    Signal(u32),
-    Writable,
-}
-
-enum Turn {
-    Done,
-    Full,
-    Paused,
-    Connect(Box<[u8]>),
-    End(End),
 }
 
 // === impl RouteSession ===
@@ -134,7 +101,6 @@ impl RouteSession {
             let codec = tls.codec(dialled.as_deref());
             wire.set_codec(Box::new(codec.map_err(io::Error::other)?));
         }
-        let coded = wire.is_coded();
         let limits = &settings.limits;
         let config = settings.config.cluster.clone().unwrap_or_default();
         let client = Arc::new(Client::new(
@@ -157,7 +123,7 @@ impl RouteSession {
                 .as_ref()
                 .map_or(Gossip::Default, |dialled| dialled.gossip),
         ));
-        let parser = Parser::new(Rules {
+        let rules = Rules {
             max_control_line: config
                 .max_control_line
                 .unwrap_or(CONTROL_LINE)
@@ -165,24 +131,16 @@ impl RouteSession {
             // A peer's clients may send more than ours may; what nobody could be sent is refused.
             max_payload: limits.max_payload.max(limits.max_pending.min(MAX_PAYLOAD)),
             connect_only: dialled.is_none(),
-        });
+        };
         let now = Instant::now();
         let mut session = RouteSession {
-            desk,
-            client,
-            read,
-            parser,
-            talk: Talk::new(route, hub, node),
+            link: Link::new(desk, client, read, rules, Talk::new(route, hub, node)),
             configured: dialled
                 .as_ref()
                 .filter(|dialled| dialled.configured)
                 .map(|dialled| dialled.url.clone()),
             said: None,
             dialled,
-            coded,
-            paused: false,
-            blocked: false,
-            timer: Box::pin(tokio::time::sleep_until(now)),
             next_ping: now + FIRST_PING,
             patient_until: None,
             settle_at: None,
@@ -206,9 +164,9 @@ impl RouteSession {
     /// Serves the peer until it or we have had enough, whatever happens.
     pub(crate) async fn run(mut self) {
         let (node, hub, route) = (
-            Arc::clone(&self.talk.node),
-            Arc::clone(&self.talk.hub),
-            Arc::clone(&self.talk.route),
+            Arc::clone(&self.link.talk.node),
+            Arc::clone(&self.link.talk.hub),
+            Arc::clone(&self.link.talk.route),
         );
         let outcome = self.dialled.take();
         let (greeting, outcome) = match outcome {
@@ -219,32 +177,32 @@ impl RouteSession {
                     joining,
                     ..
                 } = *dialled;
-                self.talk.joining = joining;
+                self.link.talk.joining = joining;
                 (Some(url), Some(outcome))
             }
             None => (None, None),
         };
         node.open(&hub, &route);
         // A reload while it was being dialled may have taken it out of the configuration.
-        self.client.raise(signal::SETTINGS);
+        self.link.client.raise(signal::SETTINGS);
         tracing::info!(
             "{} - rid:{} - Route connection created",
-            self.client.peer,
-            self.client.id
+            self.link.client.peer,
+            self.link.client.id
         );
         let served = AssertUnwindSafe(self.serve(greeting)).catch_unwind().await;
         // Its subscriptions go before anything else: what cannot be delivered should go elsewhere.
         let end = served.unwrap_or(End::Defect);
         node.close(&hub, &route, &end).await;
-        self.talk.joining = None;
-        end::log(&end, self.client.id, self.client.peer);
-        let was_used = self.talk.is_introduced();
+        self.link.talk.joining = None;
+        end::log(&end, self.link.client.id, self.link.client.peer);
+        let was_used = self.link.talk.is_introduced();
         if matches!(end, End::Defect) {
-            self.desk.lock().recover();
+            self.link.desk.lock().recover();
         } else {
             self.farewell(&end).await;
         }
-        self.client.out().close();
+        self.link.client.out().close();
         if let Some(tell) = outcome {
             let _: Result<(), Outcome> = tell.send(end::outcome(&end, was_used));
         }
@@ -255,36 +213,24 @@ impl RouteSession {
         if let Err(end) = self.apply_settings().await {
             return end;
         }
-        if self.coded {
-            // A client's codec speaks first, and says so only when it is asked.
-            let begun = self
-                .client
-                .decode(&[], &mut Vec::new(), &mut self.desk.lock().pool);
-            if let Err(error) = begun {
-                return End::Codec(error);
-            }
+        if let Err(end) = self.link.begin() {
+            return end;
         }
         self.greet(url.as_ref());
         self.arm_timer();
         loop {
-            let event = poll_fn(|cx| self.poll_event(cx)).await;
+            let event = poll_fn(|cx| self.link.poll_event(cx)).await;
             let done = match event {
                 Event::Turn(turn) => {
-                    let busy = matches!(turn, Turn::Full | Turn::Paused);
-                    let done = self.settle_turn(turn).await;
-                    if busy {
+                    let busy = turn.is_busy();
+                    let done = self.settle(turn).await;
+                    if busy && done.is_ok() {
                         // Let the driver and the other connections of this worker have their turn.
                         tokio::task::yield_now().await;
                     }
                     done
                 }
                 Event::Signal(signals) => self.obey(signals).await,
-                Event::Writable => {
-                    self.blocked = false;
-                    self.client.unblock();
-                    self.client.flush(&mut self.desk.lock().pool);
-                    Ok(())
-                }
                 Event::Timer => self.tick(),
             };
             if let Err(end) = done {
@@ -297,25 +243,25 @@ impl RouteSession {
     fn greet(&mut self, url: Option<&config::RouteUrl>) {
         let Talk {
             hub, node, route, ..
-        } = &self.talk;
+        } = &self.link.talk;
         let mut words = url.map(|url| node.greeting(hub, url)).unwrap_or_default();
         words.extend_from_slice(&node.info(hub, route.gossip).frame());
         if route.dialled {
             // Answered when the peer has taken all this in, and has told its own.
             words.extend_from_slice(frame::PING);
         }
-        self.talk.words = Some(words);
-        let mut desk = self.desk.lock();
-        self.talk.greet(&mut desk);
+        self.link.talk.words = Some(words);
+        let mut desk = self.link.desk.lock();
+        self.link.talk.greet(&mut desk);
         desk.flush();
     }
 
     /// What the peer is waited for first, in clear.
     fn first_wait(&self, now: Instant) -> Option<(Instant, Wait)> {
-        if self.talk.route.dialled {
+        if self.link.talk.route.dialled {
             return Some((now + INTRODUCTION, Wait::Info));
         }
-        let settings = self.talk.hub.settings();
+        let settings = self.link.talk.hub.settings();
         let config = settings.config.cluster.as_ref();
         let timeout = config.map_or(Duration::from_secs(2), |config| {
             config.authorization.timeout
@@ -323,89 +269,19 @@ impl RouteSession {
         Some((now + timeout, Wait::Connect))
     }
 
-    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
-        self.client.waker.register(cx.waker());
-        let signals = self.client.take_signals();
-        if signals != 0 {
-            return Poll::Ready(Event::Signal(signals));
-        }
-        if self.blocked && self.read.as_ref().poll_write_ready(cx).is_ready() {
-            return Poll::Ready(Event::Writable);
-        }
-        if self.timer.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Event::Timer);
-        }
-        self.poll_turn(cx).map(Event::Turn)
-    }
-
-    /// One read and all that follows from it.
-    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Turn> {
-        let desk = &mut *self.desk.lock();
-        if std::mem::take(&mut self.paused) {
-            let turn = resume(&mut self.parser, &mut self.talk, desk);
-            return Poll::Ready(turn);
-        }
-        let mut inbox = std::mem::take(&mut desk.inbox);
-        if inbox.is_empty() {
-            // A turn that panicked took it along.
-            inbox = Desk::inbox();
-        }
-        let mut buffer = ReadBuf::new(&mut inbox);
-        let polled = Pin::new(&mut self.read).poll_read(cx, &mut buffer);
-        let count = buffer.filled().len();
-        let (parser, talk) = (&mut self.parser, &mut self.talk);
-        let turn = match polled {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(Err(error)) => Poll::Ready(Turn::End(End::Read(error))),
-            Poll::Ready(Ok(())) if count == 0 => Poll::Ready(Turn::End(End::ClientClosed)),
-            Poll::Ready(Ok(())) => {
-                let turn = if self.coded {
-                    decode(parser, talk, desk, &inbox[..count])
-                } else {
-                    handle(parser, talk, desk, &inbox[..count])
-                };
-                Poll::Ready(match turn {
-                    Turn::Done if count == inbox.len() => Turn::Full,
-                    turn => turn,
-                })
-            }
-        };
-        desk.inbox = inbox;
-        turn
-    }
-
     /// What is left to do after a turn and may take a while.
-    async fn settle_turn(&mut self, mut turn: Turn) -> Result<(), End> {
-        loop {
-            let congested = self.desk.lock().congested.take();
-            if let Some(receiver) = congested {
-                for _ in 0..STALLS {
-                    tokio::time::sleep(STALL).await;
-                    if !receiver.is_congested() {
-                        break;
-                    }
-                }
-            }
-            self.note_progress();
-            match turn {
-                Turn::Done | Turn::Full => return Ok(()),
-                Turn::Paused => {
-                    self.paused = true;
-                    return Ok(());
-                }
-                Turn::End(end) => return Err(end),
-                Turn::Connect(json) => {
-                    self.connect(&json).await?;
-                    let desk = &mut *self.desk.lock();
-                    turn = resume(&mut self.parser, &mut self.talk, desk);
-                }
-            }
+    async fn settle(&mut self, mut turn: Turn) -> Result<(), End> {
+        while let Some(json) = self.link.settle(turn).await? {
+            self.connect(&json).await?;
+            turn = self.link.resume();
         }
+        self.note_progress();
+        Ok(())
     }
 
     /// What has come may end a wait, or begin one.
     fn note_progress(&mut self) {
-        if self.talk.has_greeted()
+        if self.link.talk.has_greeted()
             && self
                 .patient_until
                 .is_some_and(|(_, wait)| wait == Wait::Handshake)
@@ -413,14 +289,14 @@ impl RouteSession {
             self.patient_until = self.first_wait(Instant::now());
             self.arm_timer();
         }
-        if self.talk.is_introduced()
+        if self.link.talk.is_introduced()
             && self
                 .patient_until
                 .is_some_and(|(_, wait)| wait == Wait::Info)
         {
             self.patient_until = None;
         }
-        if self.talk.spare.is_some() && self.settle_at.is_none() {
+        if self.link.talk.spare.is_some() && self.settle_at.is_none() {
             self.settle_at = Some(Instant::now() + GRACE);
             self.arm_timer();
         }
@@ -442,11 +318,11 @@ impl RouteSession {
             ..said
         };
         self.check(&said).await?;
-        let node = &self.talk.node;
-        node.agree(&said.cluster, said.cluster_dynamic, self.client.id)
+        let node = &self.link.talk.node;
+        node.agree(&said.cluster, said.cluster_dynamic, self.link.client.id)
             .map_err(End::Route)?;
         self.said = Some(said);
-        self.parser.rules.connect_only = false;
+        self.link.parser.rules.connect_only = false;
         self.patient_until = Some((Instant::now() + INTRODUCTION, Wait::Info));
         self.arm_timer();
         Ok(())
@@ -454,9 +330,9 @@ impl RouteSession {
 
     /// Whether the peer may come in, by its certificate or by what it has said.
     async fn check(&self, said: &RouteConnect) -> Result<(), End> {
-        let hub = &self.talk.hub;
+        let hub = &self.link.talk.hub;
         let cluster = hub.settings().config.cluster.clone().unwrap_or_default();
-        let shown = || self.client.wire()?.handshake().peer;
+        let shown = || self.link.client.wire()?.handshake().peer;
         let let_in = if let Some(named) = credentials::by_certificate(&cluster, shown) {
             named
         } else if credentials::are_slow(&cluster.authorization) {
@@ -474,7 +350,7 @@ impl RouteSession {
 
     /// The settings have been replaced: it may have to go.
     async fn apply_settings(&mut self) -> Result<(), End> {
-        let settings = self.talk.hub.settings();
+        let settings = self.link.talk.hub.settings();
         let routes = settings.config.cluster.as_ref().map(|it| &it.routes);
         if let Some(url) = &self.configured
             && !routes.is_some_and(|routes| routes.contains(url))
@@ -484,30 +360,30 @@ impl RouteSession {
         if let Some(said) = &self.said {
             self.check(said).await?;
         }
-        self.talk.apply_settings();
+        self.link.talk.apply_settings();
         Ok(())
     }
 
     async fn obey(&mut self, signals: u32) -> Result<(), End> {
         if signals & signal::END != 0 {
-            return Err(self.client.take_end().unwrap_or(End::Shutdown));
+            return Err(self.link.client.take_end().unwrap_or(End::Shutdown));
         }
         if signals & signal::SETTINGS != 0 {
             self.apply_settings().await?;
         }
         if signals & signal::BLOCKED != 0 {
-            self.blocked = true;
+            self.link.blocked = true;
             self.arm_timer();
         }
         if signals & signal::SETTLE != 0 {
             // The other one is in use, and alive.
             self.withdraws = true;
-            self.talk.spare = Some(u64::MAX);
+            self.link.talk.spare = Some(u64::MAX);
             self.settle_at = Some(Instant::now() + GRACE);
             self.arm_timer();
         }
         if signals & signal::FLUSH != 0 {
-            self.client.flush(&mut self.desk.lock().pool);
+            self.link.flush();
         }
         Ok(())
     }
@@ -524,28 +400,26 @@ impl RouteSession {
                 Wait::Info => End::Route(RouteEnd::Unknown),
             });
         }
-        if let Some(since) = self.client.stuck_since()
-            && since.elapsed() >= self.write_deadline()
-        {
+        if self.link.is_stuck_for(self.write_deadline()) {
             return Err(End::SlowConsumerDeadline);
         }
         if self.settle_at.is_some_and(|at| at <= now) {
             self.settle_at = None;
-            if let Some(heard) = self.talk.spare.take() {
-                let Talk { node, route, .. } = &self.talk;
+            if let Some(heard) = self.link.talk.spare.take() {
+                let Talk { node, route, .. } = &self.link.talk;
                 let withdraws = std::mem::take(&mut self.withdraws);
                 if withdraws {
-                    node.interest.withdraw(&self.client);
+                    node.interest.withdraw(&self.link.client);
                 }
                 let settled = node.settle(route, heard);
                 // The peer still tells its interest here: it shall have told it on the other one
                 // before this one ends, or what is published meanwhile is lost.
                 if settled.is_err()
-                    && (withdraws || self.client.subscription_count() > 0)
+                    && (withdraws || self.link.client.subscription_count() > 0)
                     && self.settled < SETTLED
                 {
                     self.settled += 1;
-                    self.talk.spare = Some(u64::MAX);
+                    self.link.talk.spare = Some(u64::MAX);
                     self.settle_at = Some(now + GRACE);
                 } else {
                     settled.map_err(End::Route)?;
@@ -553,10 +427,10 @@ impl RouteSession {
             }
         }
         if self.next_ping <= now {
-            let interval = node::ping_interval(&self.talk.hub);
+            let interval = node::ping_interval(&self.link.talk.hub);
             let jitter = interval.mul_f64(rand::rng().random_range(0.0..0.2));
             self.next_ping = now + interval + jitter;
-            if self.talk.is_introduced() {
+            if self.link.talk.is_introduced() {
                 self.ping()?;
             }
         }
@@ -565,20 +439,20 @@ impl RouteSession {
     }
 
     fn ping(&mut self) -> Result<(), End> {
-        let settings = self.talk.hub.settings();
+        let settings = self.link.talk.hub.settings();
         let config = settings.config.cluster.as_ref();
         let own = config.and_then(|config| config.ping_max);
-        if self.talk.pings_out >= own.unwrap_or(settings.limits.ping_max) {
+        if self.link.talk.pings_out >= own.unwrap_or(settings.limits.ping_max) {
             return Err(End::Stale);
         }
-        self.talk.pings_out += 1;
-        self.talk.pinged_at = Some(std::time::Instant::now());
-        self.send(frame::PING);
+        self.link.talk.pings_out += 1;
+        self.link.talk.pinged_at = Some(std::time::Instant::now());
+        self.link.send(frame::PING);
         Ok(())
     }
 
     fn write_deadline(&self) -> Duration {
-        let settings = self.talk.hub.settings();
+        let settings = self.link.talk.hub.settings();
         let config = settings.config.cluster.as_ref();
         let own = config.and_then(|config| config.write_deadline);
         own.unwrap_or(settings.limits.write_deadline)
@@ -592,95 +466,26 @@ impl RouteSession {
         if let Some(at) = self.settle_at {
             next = next.min(at);
         }
-        if let Some(since) = self.client.stuck_since() {
-            let deadline = Instant::from_std(since) + self.write_deadline();
-            next = next.min(deadline.max(Instant::now() + Duration::from_millis(1)));
-        }
-        self.timer.as_mut().reset(next);
-    }
-
-    fn send(&self, frame: &[u8]) {
-        let mut desk = self.desk.lock();
-        self.client.send(frame, &mut desk.pool);
-        self.client.flush(&mut desk.pool);
+        self.link.arm_timer(next, self.write_deadline());
     }
 
     /// Says why, if there is anything to say, and lets it get through.
     async fn farewell(&mut self, end: &End) {
-        let Some(text) = end::text(end).filter(|_| self.talk.has_greeted()) else {
+        let Some(text) = end::text(end).filter(|_| self.link.talk.has_greeted()) else {
             return;
         };
-        self.send(format!("-ERR '{text}'\r\n").as_bytes());
-        let sent = closing::get_through(&self.client, &self.read, &self.desk);
-        if tokio::time::timeout(FAREWELL, sent).await.is_err() {
+        self.link.send(format!("-ERR '{text}'\r\n").as_bytes());
+        if tokio::time::timeout(FAREWELL, self.link.get_through())
+            .await
+            .is_err()
+        {
             return;
         }
         // The last holder of the write half shuts it down.
-        self.client.out().close();
-        let _ = tokio::time::timeout(FAREWELL, closing::hear_out(&self.read)).await;
+        self.link.client.out().close();
+        let _ = tokio::time::timeout(FAREWELL, self.link.hear_out()).await;
     }
 }
 
 /// Largest message taken from a peer, whatever is configured.
 const MAX_PAYLOAD: usize = 64 << 20;
-
-/// Hands the input to the parser, its operations to the peer's side, and the results to the sockets.
-fn handle(parser: &mut Parser, talk: &mut Talk, desk: &mut Desk, input: &[u8]) -> Turn {
-    let before = parser.kept() + input.len();
-    let fed = parser.feed(input, |_, op| -> ControlFlow<Break> {
-        talk.handle(desk, op)
-    });
-    let kept = parser.kept();
-    let client = &talk.route.client;
-    let pressed = client.out().note_unfinished(kept, kept < before);
-    if pressed {
-        talk.hub.relieve();
-    }
-    talk.publish_counts();
-    desk.end_turn();
-    desk.flush();
-    match fed {
-        Ok(None) => Turn::Done,
-        Ok(Some(Break::Pause)) => Turn::Paused,
-        Ok(Some(Break::Connect(json))) => Turn::Connect(json),
-        Ok(Some(Break::End(end))) => Turn::End(end),
-        Err(violation) => Turn::End(End::Route(RouteEnd::Violation(violation))),
-    }
-}
-
-/// Goes on where the last turn was interrupted.
-fn resume(parser: &mut Parser, talk: &mut Talk, desk: &mut Desk) -> Turn {
-    match handle(parser, talk, desk, &[]) {
-        Turn::Done => talk.afterwards.take().map_or(Turn::Done, Turn::End),
-        turn => turn,
-    }
-}
-
-/// Has the codec read the input, then goes on as if that had come.
-fn decode(parser: &mut Parser, talk: &mut Talk, desk: &mut Desk, input: &[u8]) -> Turn {
-    let mut plain = std::mem::take(&mut desk.plain);
-    plain.clear();
-    let client = &talk.route.client;
-    let decoded = client.decode(input, &mut plain, &mut desk.pool);
-    // Before what the peer has said is answered.
-    talk.greet(desk);
-    let turn = if plain.is_empty() {
-        desk.flush();
-        Turn::Done
-    } else {
-        handle(parser, talk, desk, &plain)
-    };
-    desk.plain = plain;
-    let end = match decoded {
-        Ok(Decoded::Open | Decoded::More) => None,
-        Ok(Decoded::PeerClosed) => Some(End::ClientClosed),
-        Err(error) => Some(End::Codec(error)),
-    };
-    match (turn, end) {
-        (Turn::Done, Some(end)) => Turn::End(end),
-        (turn, end) => {
-            talk.afterwards = end;
-            turn
-        }
-    }
-}

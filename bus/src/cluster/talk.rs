@@ -11,12 +11,13 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use super::end::RouteEnd;
 use super::info::RouteInfo;
 use super::node::Node;
-use super::parser::{Interest, Message, Op, Queues};
+use super::parser::{Interest, Message, Op, Queues, Rules, Violation};
 use super::rights::{Export, RouteRights};
 use super::route::Route;
 use crate::account::Account;
 use crate::delivery::Desk;
 use crate::hub::Hub;
+use crate::link::{Break, Flow, ON, Side};
 use crate::message_trace::{self, Trace, Wish};
 use crate::parser::Publish;
 use crate::protocol::frame;
@@ -29,16 +30,6 @@ use crate::subscription::{Remote, Special, Subscription};
 const INTEREST: usize = 1 << 22;
 /// Accounts that are only known because a peer named them.
 const ACCOUNTS: usize = 1 << 16;
-
-/// What interrupts a turn.
-#[derive(Debug)]
-pub(super) enum Break {
-    /// A CONNECT, which may take a while to check.
-    Connect(Box<[u8]>),
-    /// There was so much to do that it is others' turn now.
-    Pause,
-    End(End),
-}
 
 /// The peer's side of the conversation.
 #[derive(Debug)]
@@ -67,12 +58,64 @@ pub(super) struct Talk {
     in_bytes: u64,
     /// Whether some of its interest has been left out.
     left_out: bool,
-    /// How it ends when the parser has no more.
-    pub(super) afterwards: Option<End>,
 }
 
-type Flow = ControlFlow<Break>;
-const ON: Flow = ControlFlow::Continue(());
+// === impl Side for Talk ===
+
+impl Side for Talk {
+    type Rules = Rules;
+
+    #[inline]
+    fn handle(&mut self, desk: &mut Desk, op: &Op<'_>) -> Flow {
+        let done = match *op {
+            Op::Message(ref message) => self.message(desk, message),
+            Op::Subscribe(ref interest) => self.subscribe(interest),
+            Op::Unsubscribe(ref interest) => self.unsubscribe(interest),
+            Op::Ping => {
+                desk.send(&self.route.client, frame::PONG);
+                Ok(())
+            }
+            Op::Pong => {
+                self.pings_out = 0;
+                self.joining = None;
+                if let Some(at) = self.pinged_at.take() {
+                    self.route.set_rtt(at.elapsed());
+                }
+                Ok(())
+            }
+            Op::Info(json) => self.info(json),
+            // The one who has dialled says it; from another it means nothing.
+            Op::Connect(_) if self.route.dialled => Ok(()),
+            Op::Connect(json) => return ControlFlow::Break(Break::Connect(json.into())),
+            Op::Ignored => Ok(()),
+            Op::Error(text) => Err(RouteEnd::Said(String::from_utf8_lossy(text).into_owned())),
+        };
+        match done {
+            Ok(()) if desk.is_tired() => ControlFlow::Break(Break::Pause),
+            Ok(()) => ON,
+            Err(end) => ControlFlow::Break(Break::End(End::Route(end))),
+        }
+    }
+
+    fn end_turn(&mut self, desk: &mut Desk, _read: usize) {
+        self.publish_counts();
+        desk.end_turn();
+        desk.flush();
+    }
+
+    fn decoded(&mut self, desk: &mut Desk) {
+        self.greet(desk);
+        desk.flush();
+    }
+
+    fn violated(violation: Violation) -> End {
+        End::Route(RouteEnd::Violation(violation))
+    }
+
+    fn hub(&self) -> &Hub {
+        &self.hub
+    }
+}
 
 // === impl Talk ===
 
@@ -95,7 +138,6 @@ impl Talk {
             in_messages: 0,
             in_bytes: 0,
             left_out: false,
-            afterwards: None,
         }
     }
 
@@ -124,7 +166,7 @@ impl Talk {
     }
 
     /// Makes the numbers of this turn visible to others.
-    pub(super) fn publish_counts(&mut self) {
+    fn publish_counts(&mut self) {
         self.route.hear();
         // Whoever says something is alive, though its PONG may wait behind much else.
         self.pings_out = 0;
@@ -133,38 +175,6 @@ impl Talk {
             .in_messages
             .store(self.in_messages, Ordering::Relaxed);
         client.in_bytes.store(self.in_bytes, Ordering::Relaxed);
-    }
-
-    #[inline]
-    pub(super) fn handle(&mut self, desk: &mut Desk, op: Op<'_>) -> Flow {
-        let done = match op {
-            Op::Message(message) => self.message(desk, &message),
-            Op::Subscribe(interest) => self.subscribe(&interest),
-            Op::Unsubscribe(interest) => self.unsubscribe(&interest),
-            Op::Ping => {
-                desk.send(&self.route.client, frame::PONG);
-                Ok(())
-            }
-            Op::Pong => {
-                self.pings_out = 0;
-                self.joining = None;
-                if let Some(at) = self.pinged_at.take() {
-                    self.route.set_rtt(at.elapsed());
-                }
-                Ok(())
-            }
-            Op::Info(json) => self.info(json),
-            // The one who has dialled says it; from another it means nothing.
-            Op::Connect(_) if self.route.dialled => Ok(()),
-            Op::Connect(json) => return ControlFlow::Break(Break::Connect(json.into())),
-            Op::Ignored => Ok(()),
-            Op::Error(text) => Err(RouteEnd::Said(String::from_utf8_lossy(text).into_owned())),
-        };
-        match done {
-            Ok(()) if desk.is_tired() => ControlFlow::Break(Break::Pause),
-            Ok(()) => ON,
-            Err(end) => ControlFlow::Break(Break::End(End::Route(end))),
-        }
     }
 
     fn info(&mut self, json: &[u8]) -> Result<(), RouteEnd> {

@@ -13,16 +13,17 @@ use crate::clock;
 use crate::config::accounts::MessageTrace;
 use crate::delivery::Desk;
 use crate::hub::Hub;
+use crate::link::{Break, Flow, ON, Side};
 use crate::mapping::{Mapped, Mappings};
-use crate::parser::{Op, Publish};
+use crate::parser::{Op, Publish, Rules, Violation};
 use crate::permissions::Permissions;
 use crate::protocol::{ConnectOptions, Quoted, frame};
 use crate::settings::Settings;
 use crate::subject;
 use crate::sublist::Member as _;
 use crate::subscription::{Special, Subscription};
-use crate::trace::Who;
-use crate::{memory, message_trace, tap};
+use crate::trace::{self, Who};
+use crate::{message_trace, tap};
 
 use super::End;
 
@@ -36,16 +37,6 @@ const SYSTEM_QUEUE: &[u8] = b"_sys_";
 
 /// Bytes for each message or delivery, below which they make much work: one for 128 bytes read.
 const LABORIOUS: usize = 128;
-
-/// What interrupts a turn.
-#[derive(Debug)]
-pub(super) enum Break {
-    /// A CONNECT, which may take a while to check.
-    Connect(Box<[u8]>),
-    /// There was so much to do that it is others' turn now.
-    Pause,
-    End(End),
-}
 
 /// The client's side of the conversation.
 #[derive(Debug)]
@@ -89,20 +80,65 @@ pub(super) struct Talk {
     resubscribed: u64,
     /// When the first ping was sent that is not answered.
     pub(super) pinged_at: Option<Instant>,
-    /// Whether the connection has a codec.
-    pub(super) coded: bool,
-    /// Whether its unfinished frame is so large that it is counted.
-    holds: bool,
-    /// Whether the codec has more of what has been read already.
-    pub(super) more: bool,
-    /// Whether the parser has.
-    pub(super) paused: bool,
-    /// How it ends when the parser has no more.
-    pub(super) afterwards: Option<End>,
 }
 
-pub(super) type Flow = ControlFlow<Break>;
-pub(super) const ON: Flow = ControlFlow::Continue(());
+// === impl Side for Talk ===
+
+impl Side for Talk {
+    type Rules = Rules;
+
+    #[inline]
+    fn handle(&mut self, desk: &mut Desk, op: &Op<'_>) -> Flow {
+        match *op {
+            Op::Publish(ref message) => self.publish(desk, message),
+            Op::Subscribe {
+                subject,
+                queue,
+                sid,
+            } => self.subscribe(desk, subject, queue, sid),
+            Op::Unsubscribe { sid, max } => self.unsubscribe(desk, sid, max),
+            Op::Ping => {
+                self.active = true;
+                desk.send(&self.client, frame::PONG);
+                if !self.settled {
+                    self.settle_in(desk);
+                }
+                ON
+            }
+            Op::Pong => {
+                self.pings_out = 0;
+                if let Some(at) = self.pinged_at.take() {
+                    self.client.set_rtt(at.elapsed());
+                }
+                ON
+            }
+            Op::Connect(json) => ControlFlow::Break(Break::Connect(json.into())),
+            Op::Ignored => ON,
+            Op::Error => ControlFlow::Break(Break::End(End::ClientError)),
+        }
+    }
+
+    fn end_turn(&mut self, desk: &mut Desk, read: usize) {
+        self.publish_counts();
+        self.laborious = desk.end_turn() * LABORIOUS > read;
+    }
+
+    fn trace(&self, op: &Op<'_>) {
+        trace::incoming(&self.client, op, self.settings.limits.max_traced);
+    }
+
+    fn is_laborious(&self) -> bool {
+        self.laborious
+    }
+
+    fn violated(violation: Violation) -> End {
+        End::Violation(violation)
+    }
+
+    fn hub(&self) -> &Hub {
+        &self.hub
+    }
+}
 
 // === impl Talk ===
 
@@ -133,11 +169,6 @@ impl Talk {
             laborious: false,
             resubscribed: 0,
             pinged_at: None,
-            coded: false,
-            holds: false,
-            more: false,
-            paused: false,
-            afterwards: None,
         }
     }
 
@@ -177,30 +208,12 @@ impl Talk {
         }
     }
 
-    /// Its unfinished frame has so many bytes, and is another one than before if `fresh`.
-    #[inline]
-    pub(super) fn note_unfinished(&mut self, bytes: usize, fresh: bool) {
-        if bytes >= memory::PAGE || self.holds {
-            self.holds = bytes >= memory::PAGE;
-            let pressed = self.client.out().note_unfinished(bytes, fresh);
-            if pressed {
-                self.hub.relieve();
-            }
-        }
-    }
-
     pub(super) fn account(&self) -> &Arc<Account> {
         &self.account
     }
 
     pub(super) fn identity(&self) -> Option<&Arc<Identity>> {
         self.identity.as_ref()
-    }
-
-    /// Whether what is read must be decoded first.
-    #[inline]
-    pub(super) fn is_coded(&self) -> bool {
-        self.coded
     }
 
     pub(super) fn identity_name(&self) -> &str {
@@ -227,20 +240,8 @@ impl Talk {
         std::mem::take(&mut self.active)
     }
 
-    /// Ends a turn in which `read` bytes came, and there was so much to do.
-    pub(super) fn end_turn(&mut self, read: usize, effort: usize) {
-        self.laborious = effort * LABORIOUS > read;
-    }
-
-    /// Whether a read of usual length made so much work that a longer one would keep others waiting. What a
-    /// codec makes of a read nobody knows.
-    #[inline]
-    pub(super) fn was_laborious(&self) -> bool {
-        self.coded || self.laborious
-    }
-
     /// Makes the numbers of this turn visible to others.
-    pub(super) fn publish_counts(&mut self) {
+    fn publish_counts(&mut self) {
         let counted = &self.client.in_messages;
         let resubscribed = std::mem::take(&mut self.resubscribed) > 0;
         if counted.load(Ordering::Relaxed) != self.in_messages || resubscribed {
@@ -249,38 +250,6 @@ impl Talk {
         }
         counted.store(self.in_messages, Ordering::Relaxed);
         self.client.in_bytes.store(self.in_bytes, Ordering::Relaxed);
-    }
-
-    /// By reference, as a copy of what the parser has just written would have to wait for it.
-    #[inline]
-    pub(super) fn handle(&mut self, desk: &mut Desk, op: &Op<'_>) -> Flow {
-        match *op {
-            Op::Publish(ref message) => self.publish(desk, message),
-            Op::Subscribe {
-                subject,
-                queue,
-                sid,
-            } => self.subscribe(desk, subject, queue, sid),
-            Op::Unsubscribe { sid, max } => self.unsubscribe(desk, sid, max),
-            Op::Ping => {
-                self.active = true;
-                desk.send(&self.client, frame::PONG);
-                if !self.settled {
-                    self.settle_in(desk);
-                }
-                ON
-            }
-            Op::Pong => {
-                self.pings_out = 0;
-                if let Some(at) = self.pinged_at.take() {
-                    self.client.set_rtt(at.elapsed());
-                }
-                ON
-            }
-            Op::Connect(json) => ControlFlow::Break(Break::Connect(json.into())),
-            Op::Ignored => ON,
-            Op::Error => ControlFlow::Break(Break::End(End::ClientError)),
-        }
     }
 
     /// Sends INFO again to a client that understands it; not before its first ping is answered, as client

@@ -16,10 +16,10 @@ use crate::settings::Settings;
 use crate::wire::stack::Stack;
 use crate::wire::tls::Acceptor;
 use crate::wire::websocket::WebsocketCodec;
-use crate::wire::{Codec, CodecError, Decoded};
+use crate::wire::{CodecError, Decoded};
 use crate::worker::Door;
 
-use super::{End, Session, handle};
+use super::{End, Session};
 
 /// What is read at a time. A ClientHello or an upgrade request fits; a certificate may take two.
 const READ: usize = 4 << 10;
@@ -34,13 +34,13 @@ impl Session {
     /// # Errors
     /// It does not come so far.
     pub(super) async fn open(&mut self) -> Result<(), End> {
-        let settings = Arc::clone(&self.talk.settings);
+        let settings = Arc::clone(&self.link.talk.settings);
         if self.door == Door::Clients && settings.security.tls.is_none() {
             self.greet();
             return Ok(());
         }
         let hub = Arc::clone(&self.hub);
-        let _under_way = hub.handshakes.begin(&self.client);
+        let _under_way = hub.handshakes.begin(&self.link.client);
         // Apart, so that connections in clear need no room for it.
         Box::pin(self.open_secured(&settings)).await
     }
@@ -61,8 +61,10 @@ impl Session {
             }
             _ => {}
         }
-        let handshake = self.client.wire().map(|wire| wire.handshake());
-        self.client.set_handshake(handshake.unwrap_or_default());
+        let handshake = self.link.client.wire().map(|wire| wire.handshake());
+        self.link
+            .client
+            .set_handshake(handshake.unwrap_or_default());
         if !self.greeted {
             self.greet();
         }
@@ -72,32 +74,28 @@ impl Session {
             self.arm_timer();
         }
         if later != 0 {
-            self.client.raise(later);
+            self.link.client.raise(later);
         }
         if early.is_empty() {
             return Ok(());
         }
-        let turn = handle(
-            &mut self.parser,
-            &mut self.talk,
-            &mut self.desk.lock(),
-            &early,
-        );
+        let desk = Arc::clone(&self.link.desk);
+        let turn = self.link.handle(&mut desk.lock(), &early);
         drop(early);
         self.settle(turn).await
     }
 
     /// Whether the first thing a client of this door hears is in clear.
     pub(super) fn speaks_in_clear(&self) -> bool {
-        let tls = self.talk.settings.security.tls.as_ref();
+        let tls = self.link.talk.settings.security.tls.as_ref();
         self.door == Door::Clients && tls.is_none_or(|tls| tls.first == HandshakeFirst::No)
     }
 
     /// Sends INFO.
     pub(super) fn greet(&mut self) {
         self.greeted = true;
-        let info = self.hub.info(&self.client, self.nonce.clone());
-        self.send(&info.frame());
+        let info = self.hub.info(&self.link.client, self.nonce.clone());
+        self.link.send(&info.frame());
     }
 
     /// TLS on the door for clients, before or after INFO.
@@ -130,7 +128,8 @@ impl Session {
         if !tls.admits(std::time::Instant::now()) {
             return Err(End::TlsRate);
         }
-        self.talk_through(Box::new(tls.accept().map_err(handshake_error)?));
+        self.link
+            .talk_through(Box::new(tls.accept().map_err(handshake_error)?));
         let done = timeout_at(until, self.shake_hands(early, later)).await;
         done.unwrap_or(Err(End::TlsTimeout))
     }
@@ -145,23 +144,15 @@ impl Session {
         let until = Instant::now() + door.timeout;
         let websocket = WebsocketCodec::new(Arc::clone(&door.upgrader));
         match &door.tls {
-            None => self.talk_through(Box::new(websocket)),
+            None => self.link.talk_through(Box::new(websocket)),
             Some(tls) if !tls.admits(std::time::Instant::now()) => return Err(End::TlsRate),
             Some(tls) => {
                 let tls = tls.accept().map_err(handshake_error)?;
-                self.talk_through(Box::new(Stack::new(tls, websocket)));
+                self.link.talk_through(Box::new(Stack::new(tls, websocket)));
             }
         }
         let done = timeout_at(until, self.shake_hands(early, later)).await;
         done.unwrap_or(Err(End::UpgradeTimeout))
-    }
-
-    /// From now on everything goes through a codec.
-    fn talk_through(&mut self, codec: Box<dyn Codec>) {
-        if let Some(wire) = self.client.wire() {
-            wire.set_codec(codec);
-        }
-        self.talk.coded = true;
     }
 
     /// The first byte the client sends, which stays where it is; `None` when it sends none in time.
@@ -172,7 +163,7 @@ impl Session {
             }
             let mut byte = [0];
             let mut buffer = ReadBuf::new(&mut byte);
-            match self.read.poll_peek(cx, &mut buffer) {
+            match self.link.read.poll_peek(cx, &mut buffer) {
                 Poll::Pending => Poll::Pending,
                 Poll::Ready(Err(error)) => Poll::Ready(Err(End::Read(error))),
                 Poll::Ready(Ok(0)) => Poll::Ready(Err(End::ClientClosed)),
@@ -194,15 +185,15 @@ impl Session {
                 return Err(End::ClientClosed);
             }
             let decoded = {
-                let pool = &mut self.desk.lock().pool;
-                self.client.decode(&buffer[..count], early, pool)
+                let pool = &mut self.link.desk.lock().pool;
+                self.link.client.decode(&buffer[..count], early, pool)
             };
             match decoded.map_err(handshake_error)? {
                 Decoded::Open => {}
-                Decoded::More => self.talk.more = true,
+                Decoded::More => self.link.more = true,
                 Decoded::PeerClosed => return Err(End::ClientClosed),
             }
-            if self.client.wire().is_none_or(|wire| wire.is_ready()) {
+            if self.link.client.wire().is_none_or(|wire| wire.is_ready()) {
                 return Ok(());
             }
         }
@@ -218,7 +209,7 @@ impl Session {
             return Poll::Ready(Err(end));
         }
         let mut buffer = ReadBuf::new(buffer);
-        let read = Pin::new(&mut self.read).poll_read(cx, &mut buffer);
+        let read = Pin::new(&mut self.link.read).poll_read(cx, &mut buffer);
         read.map_ok(|()| buffer.filled().len()).map_err(End::Read)
     }
 
@@ -226,19 +217,16 @@ impl Session {
     /// its first event).
     fn look_around(&mut self, cx: &mut Context<'_>, later: &mut u32) -> Result<(), End> {
         loop {
-            self.client.waker.register(cx.waker());
-            let signals = self.client.take_signals();
+            self.link.client.waker.register(cx.waker());
+            let signals = self.link.client.take_signals();
             if signals & signal::END != 0 {
-                return Err(self.client.take_end().unwrap_or(End::Shutdown));
+                return Err(self.link.client.take_end().unwrap_or(End::Shutdown));
             }
-            self.blocked |= signals & signal::BLOCKED != 0;
+            self.link.blocked |= signals & signal::BLOCKED != 0;
             *later |= signals & !signal::BLOCKED;
-            if !self.blocked || self.read.as_ref().poll_write_ready(cx).is_pending() {
+            if !self.link.poll_room(cx) {
                 return Ok(());
             }
-            self.blocked = false;
-            self.client.unblock();
-            self.client.flush(&mut self.desk.lock().pool);
         }
     }
 }

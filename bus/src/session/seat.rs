@@ -29,7 +29,7 @@ impl Session {
             None => Arc::clone(accounts.global()),
         };
         let max = account.exchange().limits.max_connections;
-        let old = self.client.account();
+        let old = self.link.client.account();
         if Arc::ptr_eq(&old, &account) {
             let most = max.and_then(|max| usize::try_from(max).ok());
             if most.is_some_and(|most| account.connections_everywhere() > most) {
@@ -40,13 +40,13 @@ impl Session {
                 return Err(End::TooManyAccountConnections);
             }
             old.disconnect();
-            self.talk.join(account);
+            self.link.talk.join(account);
         }
-        self.talk.become_somebody(identity);
+        self.link.talk.become_somebody(identity);
         self.apply_limits();
-        if self.talk.imports || self.client.casts_shadows() {
-            for sub in self.client.subscriptions() {
-                self.talk.cast(&sub);
+        if self.link.talk.imports || self.link.client.casts_shadows() {
+            for sub in self.link.client.subscriptions() {
+                self.link.talk.cast(&sub);
             }
         }
         Ok(())
@@ -54,59 +54,63 @@ impl Session {
 
     /// Takes the narrowest of the limits of server, account and user.
     pub(super) fn apply_limits(&mut self) {
-        let limits = &self.talk.settings.limits;
-        let exchange = self.talk.account.exchange();
-        let identity = self.talk.identity.as_deref();
+        let limits = &self.link.talk.settings.limits;
+        let exchange = self.link.talk.account.exchange();
+        let identity = self.link.talk.identity.as_deref();
         let own = identity.map(|who| who.limits).unwrap_or_default();
         let payloads = [own.max_payload, exchange.limits.max_payload];
         let subs = [own.max_subscriptions, exchange.limits.max_subscriptions];
         let server = Some(limits.max_subscriptions).filter(|max| *max > 0);
-        self.parser.rules.max_control_line = limits.max_control_line;
-        self.parser.rules.max_payload = payloads
+        self.link.parser.rules.max_control_line = limits.max_control_line;
+        self.link.parser.rules.max_payload = payloads
             .into_iter()
             .flatten()
             .fold(limits.max_payload, usize::min);
-        self.talk.max_payload = self.parser.rules.max_payload;
-        self.talk.max_subscriptions = subs
+        self.link.talk.max_payload = self.link.parser.rules.max_payload;
+        self.link.talk.max_subscriptions = subs
             .into_iter()
             .flatten()
             .filter_map(|max| usize::try_from(max).ok())
             .chain(server)
             .min();
-        self.talk.mappings.clone_from(&exchange.mappings);
-        self.talk.sampling.clone_from(&exchange.trace);
-        self.talk.imports = !exchange.streams.is_empty();
+        self.link.talk.mappings.clone_from(&exchange.mappings);
+        self.link.talk.sampling.clone_from(&exchange.trace);
+        self.link.talk.imports = !exchange.streams.is_empty();
         self.expires = identity.and_then(|who| who.until);
     }
 
     /// The settings have been replaced: it may have to go, to change over, or to give up subscriptions.
     pub(super) async fn apply_settings(&mut self) -> Result<(), End> {
-        let had_rules = self.talk.has_rules();
+        let had_rules = self.link.talk.has_rules();
         let settings = self.hub.settings();
-        self.client.set_max_pending(settings.limits.max_pending);
-        self.client.set_misses(!settings.limits.stall_producers);
+        self.link
+            .client
+            .set_max_pending(settings.limits.max_pending);
+        self.link
+            .client
+            .set_misses(!settings.limits.stall_producers);
         self.next_ping = self
             .next_ping
             .min(Instant::now() + settings.ping_interval(self.door));
-        self.talk.settings = Arc::clone(&settings);
+        self.link.talk.settings = Arc::clone(&settings);
         // One that is still expected to say who it is does so under the new rules.
-        if !self.parser.rules.connect_only {
-            let identity = self.talk.identity.as_deref();
+        if !self.link.parser.rules.connect_only {
+            let identity = self.link.talk.identity.as_deref();
             let users = settings.users_of(self.door);
-            match users.standing(identity, self.talk.anonymous) {
-                Standing::Same => self.take_seat(self.talk.identity.clone())?,
+            match users.standing(identity, self.link.talk.anonymous) {
+                Standing::Same => self.take_seat(self.link.talk.identity.clone())?,
                 Standing::Now(identity) => self.take_seat(identity)?,
                 Standing::Unknown => {
                     let identity = self.identify(&settings).await?;
                     self.take_seat(identity)?;
-                    self.talk.options.forget_secrets();
+                    self.link.talk.options.forget_secrets();
                 }
                 Standing::Moved => return Err(End::Moved),
                 Standing::Gone => return Err(End::Refused),
                 Standing::Revoked => return Err(End::UserRevoked),
                 Standing::AccountOver => return Err(End::AccountExpired),
             }
-            if had_rules || self.talk.has_rules() {
+            if had_rules || self.link.talk.has_rules() {
                 self.review_subscriptions().await;
             }
         }
@@ -119,13 +123,13 @@ impl Session {
 impl Session {
     /// Looks at all subscriptions again, a few at a time: there may be very many.
     async fn review_subscriptions(&mut self) {
-        let imports = self.talk.has_imports();
-        let subs = self.client.subscriptions();
+        let imports = self.link.talk.has_imports();
+        let subs = self.link.client.subscriptions();
         for part in subs.chunks(PART) {
             {
-                let mut desk = self.desk.lock();
+                let mut desk = self.link.desk.lock();
                 for sub in part {
-                    self.talk.review(&mut desk, sub, imports);
+                    self.link.talk.review(&mut desk, sub, imports);
                 }
                 desk.flush();
             }

@@ -2,10 +2,11 @@
 
 use crate::delivery::Desk;
 use crate::header;
+use crate::link::{Flow, ON};
 use crate::message_trace::{DESTINATION, DISABLED, Trace, Wish};
 use crate::parser::Publish;
 
-use super::command::{Flow, ON, Talk};
+use super::command::Talk;
 
 impl Talk {
     /// Publishes a message that may ask to be traced, and then the trace.

@@ -1,0 +1,427 @@
+//! A connection's socket, whoever is at its other end: it waits, reads, decodes, and has what came handled.
+//!
+//! A turn is one read: all its frames are handled where they lie in the worker's inbox, what they cause is
+//! queued to the receivers, and at the end of the turn every touched receiver is flushed. Nothing is handed
+//! to another task on the way; a turn contains no `await`.
+
+use std::io;
+use std::ops::ControlFlow;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::BufMut as _;
+use parking_lot::Mutex;
+use tokio::io::{AsyncRead as _, ReadBuf};
+use tokio::net::tcp::OwnedReadHalf;
+use tokio::time::{Instant, Sleep};
+
+use crate::client::Client;
+use crate::delivery::Desk;
+use crate::framing::{Grammar, Parser, Violation};
+use crate::hub::Hub;
+use crate::session::End;
+use crate::wire::{Codec, Decoded};
+use crate::{memory, trace};
+
+/// A publisher waits at most this often, this long, per turn for a receiver that cannot keep up.
+const STALLS: usize = 5;
+const STALL: Duration = Duration::from_millis(2);
+/// How much is read at once from one whose bytes make much work, so that the others of its worker do not
+/// wait long; from anybody else the whole inbox.
+const SHORT_READ: usize = 64 << 10;
+/// Payloads that lack more than this are read into their own buffer rather than through the inbox.
+const DIRECT: usize = 32 << 10;
+
+/// A socket, and what is said over it.
+#[derive(Debug)]
+pub(crate) struct Link<S: Side> {
+    pub(crate) desk: Arc<Mutex<Desk>>,
+    pub(crate) client: Arc<Client>,
+    pub(crate) read: OwnedReadHalf,
+    pub(crate) parser: Parser<S::Rules>,
+    pub(crate) talk: S,
+    /// Whether the socket takes nothing at the moment.
+    pub(crate) blocked: bool,
+    timer: Pin<Box<Sleep>>,
+    /// Whether what is read must be decoded first.
+    coded: bool,
+    /// Whether the codec has more of what has been read already.
+    pub(crate) more: bool,
+    /// Whether the parser has.
+    paused: bool,
+    /// Whether the unfinished frame is so large that it is counted.
+    holds: bool,
+    /// How it ends when the parser has no more.
+    afterwards: Option<End>,
+}
+
+/// This server's side of what is said: to clients, or to peers.
+pub(crate) trait Side {
+    /// The protocol.
+    type Rules: Grammar;
+
+    /// Does what is asked. By reference, as a copy of what the parser has just written would have to wait
+    /// for it.
+    fn handle(&mut self, desk: &mut Desk, op: &<Self::Rules as Grammar>::Op<'_>) -> Flow;
+
+    /// Ends a turn in which `read` bytes came.
+    fn end_turn(&mut self, desk: &mut Desk, read: usize);
+
+    /// Writes what has come into the log, when that is wanted.
+    fn trace(&self, _op: &<Self::Rules as Grammar>::Op<'_>) {}
+
+    /// The codec has had its turn; nothing of what it made of it has been handled yet.
+    fn decoded(&mut self, _desk: &mut Desk) {}
+
+    /// Whether a read of usual length made so much work that a longer one would keep others waiting.
+    fn is_laborious(&self) -> bool {
+        false
+    }
+
+    /// How a connection ends on which this was said.
+    fn violated(violation: Violation) -> End;
+
+    fn hub(&self) -> &Hub;
+}
+
+/// What interrupts a turn.
+#[derive(Debug)]
+pub(crate) enum Break {
+    /// A CONNECT, which may take a while to check.
+    Connect(Box<[u8]>),
+    /// There was so much to do that it is others' turn now.
+    Pause,
+    End(End),
+}
+
+/// Whether a turn goes on after an operation.
+pub(crate) type Flow = ControlFlow<Break>;
+pub(crate) const ON: Flow = ControlFlow::Continue(());
+
+/// What has woken a connection's task.
+pub(crate) enum Event {
+    Turn(Turn),
+    Timer,
+    Signal(u32),
+}
+
+/// How a turn ended.
+pub(crate) enum Turn {
+    /// All that came is handled.
+    Done,
+    /// So it is, and there is probably more.
+    Full,
+    /// The rest waits until others have had their turn.
+    Paused,
+    /// The rest waits until the other side is known.
+    Connect(Box<[u8]>),
+    End(End),
+}
+
+// === impl Link ===
+
+impl<S: Side> Link<S> {
+    pub(crate) fn new(
+        desk: Arc<Mutex<Desk>>,
+        client: Arc<Client>,
+        read: OwnedReadHalf,
+        rules: S::Rules,
+        talk: S,
+    ) -> Self {
+        Link {
+            desk,
+            coded: client.wire().is_some_and(|wire| wire.is_coded()),
+            client,
+            read,
+            parser: Parser::new(rules),
+            talk,
+            blocked: false,
+            timer: Box::pin(tokio::time::sleep_until(Instant::now())),
+            more: false,
+            paused: false,
+            holds: false,
+            afterwards: None,
+        }
+    }
+
+    /// From now on everything goes through a codec.
+    pub(crate) fn talk_through(&mut self, codec: Box<dyn Codec>) {
+        if let Some(wire) = self.client.wire() {
+            wire.set_codec(codec);
+        }
+        self.coded = true;
+    }
+
+    /// Has the codec, if there is one, say what it has to say first: that of a client of TLS does so only
+    /// when it is asked.
+    pub(crate) fn begin(&mut self) -> Result<(), End> {
+        if self.coded {
+            let pool = &mut self.desk.lock().pool;
+            let begun = self.client.decode(&[], &mut Vec::new(), pool);
+            begun.map_err(End::Codec)?;
+        }
+        Ok(())
+    }
+
+    /// Queues a frame and sends what is queued.
+    pub(crate) fn send(&self, frame: &[u8]) {
+        let mut desk = self.desk.lock();
+        self.client.send(frame, &mut desk.pool);
+        self.client.flush(&mut desk.pool);
+    }
+
+    /// Sends what is queued.
+    pub(crate) fn flush(&self) {
+        self.client.flush(&mut self.desk.lock().pool);
+    }
+
+    /// Whether the socket has taken nothing for so long.
+    pub(crate) fn is_stuck_for(&self, deadline: Duration) -> bool {
+        let since = self.client.stuck_since();
+        since.is_some_and(|since| since.elapsed() >= deadline)
+    }
+
+    /// Has the timer ring at `next`, or earlier if the socket does not get any further until then.
+    pub(crate) fn arm_timer(&mut self, mut next: Instant, write_deadline: Duration) {
+        if let Some(since) = self.client.stuck_since() {
+            let deadline = Instant::from_std(since) + write_deadline;
+            next = next.min(deadline.max(Instant::now() + Duration::from_millis(1)));
+        }
+        self.timer.as_mut().reset(next);
+    }
+
+    /// Waits for the next thing to do; reads and handles frames itself, so that the inbox is not held
+    /// across a wait.
+    pub(crate) fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        self.client.waker.register(cx.waker());
+        let signals = self.client.take_signals();
+        if signals != 0 {
+            return Poll::Ready(Event::Signal(signals));
+        }
+        self.poll_room(cx);
+        // Before reading: one who always has something to say is not exempt from deadlines.
+        if self.timer.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Event::Timer);
+        }
+        self.poll_turn(cx).map(Event::Turn)
+    }
+
+    /// Goes on with writing if the socket has room again, and says whether it had. When that is used up as
+    /// well, a signal tells.
+    pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> bool {
+        let has_room = self.blocked && self.read.as_ref().poll_write_ready(cx).is_ready();
+        if has_room {
+            self.blocked = false;
+            self.client.unblock();
+            self.flush();
+        }
+        has_room
+    }
+
+    /// One read and all that follows from it.
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Turn> {
+        if std::mem::take(&mut self.paused) {
+            return Poll::Ready(self.resume());
+        }
+        let desk = Arc::clone(&self.desk);
+        let desk = &mut *desk.lock();
+        if self.more {
+            return Poll::Ready(self.decode(desk, &[]));
+        }
+        let missing = self.parser.missing();
+        if missing > DIRECT && !self.coded {
+            return self.poll_direct(missing, cx).map(|read| match read {
+                Ok(0) => Turn::End(End::ClientClosed),
+                Ok(_) => self.handle(desk, &[]),
+                Err(error) => Turn::End(End::Read(error)),
+            });
+        }
+        let mut inbox = std::mem::take(&mut desk.inbox);
+        if inbox.is_empty() {
+            // A turn that panicked took it along.
+            inbox = Desk::inbox();
+        }
+        // What a codec makes of a read nobody knows.
+        let room = if self.coded || self.talk.is_laborious() {
+            inbox.len().min(SHORT_READ)
+        } else {
+            inbox.len()
+        };
+        let mut buffer = ReadBuf::new(&mut inbox[..room]);
+        let polled = Pin::new(&mut self.read).poll_read(cx, &mut buffer);
+        let count = buffer.filled().len();
+        let turn = match polled {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Err(error)) => Poll::Ready(Turn::End(End::Read(error))),
+            Poll::Ready(Ok(())) if count == 0 => Poll::Ready(Turn::End(End::ClientClosed)),
+            Poll::Ready(Ok(())) => {
+                let turn = if self.coded {
+                    self.decode(desk, &inbox[..count])
+                } else {
+                    self.handle(desk, &inbox[..count])
+                };
+                Poll::Ready(match turn {
+                    Turn::Done if count == room => Turn::Full,
+                    turn => turn,
+                })
+            }
+        };
+        desk.inbox = inbox;
+        turn
+    }
+
+    /// Reads the rest of a large payload straight into its buffer.
+    fn poll_direct(&mut self, missing: usize, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        ready!(self.read.as_ref().poll_read_ready(cx))?;
+        let mut target = self.parser.unfinished().limit(missing);
+        match self.read.try_read_buf(&mut target) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                // The readiness was stale; ask again, to be woken.
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            result => Poll::Ready(result),
+        }
+    }
+
+    /// Hands the input to the parser, its operations to this side, and the results to the sockets.
+    pub(crate) fn handle(&mut self, desk: &mut Desk, input: &[u8]) -> Turn {
+        let Link { parser, talk, .. } = self;
+        let traced = trace::is_on();
+        let before = parser.kept() + input.len();
+        let fed = parser.feed(input, |_, op| {
+            if traced {
+                talk.trace(&op);
+            }
+            talk.handle(desk, &op)
+        });
+        let kept = parser.kept();
+        if kept >= memory::PAGE || self.holds {
+            self.holds = kept >= memory::PAGE;
+            let pressed = self.client.out().note_unfinished(kept, kept < before);
+            if pressed {
+                talk.hub().relieve();
+            }
+        }
+        talk.end_turn(desk, input.len());
+        match fed {
+            Ok(None) => Turn::Done,
+            Ok(Some(Break::Connect(json))) => Turn::Connect(json),
+            Ok(Some(Break::Pause)) => Turn::Paused,
+            Ok(Some(Break::End(end))) => Turn::End(end),
+            Err(violation) => Turn::End(S::violated(violation)),
+        }
+    }
+
+    /// Goes on where the last turn was interrupted.
+    pub(crate) fn resume(&mut self) -> Turn {
+        let desk = Arc::clone(&self.desk);
+        match self.handle(&mut desk.lock(), &[]) {
+            Turn::Done => self.afterwards.take().map_or(Turn::Done, Turn::End),
+            turn => turn,
+        }
+    }
+
+    /// Has the codec read the input, then goes on as if that had come.
+    fn decode(&mut self, desk: &mut Desk, input: &[u8]) -> Turn {
+        let mut plain = std::mem::take(&mut desk.plain);
+        plain.clear();
+        let decoded = self.client.decode(input, &mut plain, &mut desk.pool);
+        self.talk.decoded(desk);
+        let turn = if plain.is_empty() {
+            Turn::Done
+        } else {
+            self.handle(desk, &plain)
+        };
+        desk.plain = plain;
+        self.more = matches!(decoded, Ok(Decoded::More));
+        let end = match decoded {
+            Ok(Decoded::Open | Decoded::More) => None,
+            Ok(Decoded::PeerClosed) => Some(End::ClientClosed),
+            Err(error) => Some(End::Codec(error)),
+        };
+        match (turn, end) {
+            (Turn::Done, None) if self.more => Turn::Full,
+            (Turn::Done, Some(end)) => Turn::End(end),
+            (turn, end) => {
+                // Only when all is done that came before.
+                self.afterwards = end;
+                turn
+            }
+        }
+    }
+
+    /// What is left to do after a turn and may take a while. `Some` when a CONNECT is to be looked at before
+    /// it is [resumed](Self::resume).
+    pub(crate) async fn settle(&mut self, turn: Turn) -> Result<Option<Box<[u8]>>, End> {
+        let congested = self.desk.lock().congested.take();
+        if let Some(receiver) = congested {
+            self.talk
+                .hub()
+                .monitor
+                .stalls
+                .fetch_add(1, Ordering::Relaxed);
+            Box::pin(wait_for(&receiver)).await;
+        }
+        match turn {
+            Turn::Done | Turn::Full => Ok(None),
+            Turn::Paused => {
+                self.paused = true;
+                Ok(None)
+            }
+            Turn::Connect(json) => Ok(Some(json)),
+            Turn::End(end) => Err(end),
+        }
+    }
+
+    /// Waits until everything queued is on its way, or the socket is broken.
+    pub(crate) async fn get_through(&self) {
+        self.flush();
+        while self.client.out().has_unsent() {
+            if self.read.as_ref().writable().await.is_err() {
+                return;
+            }
+            self.client.unblock();
+            self.flush();
+            // A writer of another worker may be at it.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Reads until the other side has closed as well.
+    pub(crate) async fn hear_out(&self) {
+        let mut scrap = [0u8; 1024];
+        loop {
+            if self.read.readable().await.is_err() {
+                return;
+            }
+            match self.read.try_read(&mut scrap) {
+                Ok(1..) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Ok(0) | Err(_) => return,
+            }
+        }
+    }
+}
+
+// === impl Turn ===
+
+impl Turn {
+    /// Whether there is more to do at once.
+    pub(crate) fn is_busy(&self) -> bool {
+        matches!(self, Turn::Full | Turn::Paused)
+    }
+}
+
+/// Gives a receiver that is slow but alive some time.
+async fn wait_for(receiver: &Client) {
+    for _ in 0..STALLS {
+        tokio::time::sleep(STALL).await;
+        if !receiver.is_congested() {
+            return;
+        }
+    }
+}
