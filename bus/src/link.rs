@@ -354,18 +354,18 @@ impl<S: Side> Link<S> {
         }
     }
 
-    /// What is left to do after a turn and may take a while. `Some` when a CONNECT is to be looked at before
-    /// it is [resumed](Self::resume).
-    pub(crate) async fn settle(&mut self, turn: Turn) -> Result<Option<Box<[u8]>>, End> {
+    /// Gives a receiver that could not keep up with this turn some time, if there was one.
+    pub(crate) async fn wait_for_receiver(&self) {
         let congested = self.desk.lock().congested.take();
         if let Some(receiver) = congested {
-            self.talk
-                .hub()
-                .monitor
-                .stalls
-                .fetch_add(1, Ordering::Relaxed);
+            let monitor = &self.talk.hub().monitor;
+            monitor.stalls.fetch_add(1, Ordering::Relaxed);
             Box::pin(wait_for(&receiver)).await;
         }
+    }
+
+    /// Ends a turn. `Some` when a CONNECT is to be looked at before it is [resumed](Self::resume).
+    pub(crate) fn conclude(&mut self, turn: Turn) -> Result<Option<Box<[u8]>>, End> {
         match turn {
             Turn::Done | Turn::Full => Ok(None),
             Turn::Paused => {

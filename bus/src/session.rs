@@ -165,15 +165,7 @@ impl Session {
         loop {
             let event = poll_fn(|cx| self.link.poll_event(cx)).await;
             let done = match event {
-                Event::Turn(turn) => {
-                    let busy = turn.is_busy();
-                    let done = self.settle(turn).await;
-                    if busy && done.is_ok() {
-                        // Let the driver and the other connections of this worker have their turn.
-                        tokio::task::yield_now().await;
-                    }
-                    done
-                }
+                Event::Turn(turn) => self.settle(turn).await,
                 Event::Signal(signals) => self.obey(signals).await,
                 Event::Timer => self.tick(),
             };
@@ -209,7 +201,12 @@ impl Session {
 
     /// What is left to do after a turn and may take a while.
     async fn settle(&mut self, mut turn: Turn) -> Result<(), End> {
-        while let Some(json) = self.link.settle(turn).await? {
+        let is_busy = loop {
+            self.link.wait_for_receiver().await;
+            let is_busy = turn.is_busy();
+            let Some(json) = self.link.conclude(turn)? else {
+                break is_busy;
+            };
             let again = self.link.client.about().connected;
             Box::pin(self.connect(&json)).await?;
             if again {
@@ -217,9 +214,13 @@ impl Session {
                 tokio::task::yield_now().await;
             }
             turn = self.link.resume();
-        }
+        };
         if !self.link.parser.rules.connect_only {
             self.auth_until = None;
+        }
+        if is_busy {
+            // Let the driver and the other connections of this worker have their turn.
+            tokio::task::yield_now().await;
         }
         Ok(())
     }

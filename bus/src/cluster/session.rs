@@ -221,15 +221,7 @@ impl RouteSession {
         loop {
             let event = poll_fn(|cx| self.link.poll_event(cx)).await;
             let done = match event {
-                Event::Turn(turn) => {
-                    let busy = turn.is_busy();
-                    let done = self.settle(turn).await;
-                    if busy && done.is_ok() {
-                        // Let the driver and the other connections of this worker have their turn.
-                        tokio::task::yield_now().await;
-                    }
-                    done
-                }
+                Event::Turn(turn) => self.settle(turn).await,
                 Event::Signal(signals) => self.obey(signals).await,
                 Event::Timer => self.tick(),
             };
@@ -271,11 +263,20 @@ impl RouteSession {
 
     /// What is left to do after a turn and may take a while.
     async fn settle(&mut self, mut turn: Turn) -> Result<(), End> {
-        while let Some(json) = self.link.settle(turn).await? {
+        let is_busy = loop {
+            self.link.wait_for_receiver().await;
+            let is_busy = turn.is_busy();
+            let Some(json) = self.link.conclude(turn)? else {
+                break is_busy;
+            };
             self.connect(&json).await?;
             turn = self.link.resume();
-        }
+        };
         self.note_progress();
+        if is_busy {
+            // Let the driver and the other connections of this worker have their turn.
+            tokio::task::yield_now().await;
+        }
         Ok(())
     }
 
