@@ -139,8 +139,6 @@ impl<'a> Parser<'a> {
         match self.peek() {
             None | Some('\n' | ',' | ';' | '#' | '}') => Ok(()),
             Some('/') if self.rest().starts_with("//") => Ok(()),
-            // After a closing brace or bracket the next entry may follow at once.
-            Some(_) if matches!(self.last_solid(), Some('}' | ']')) => Ok(()),
             Some(_) => Err(self.unexpected("the end of the entry")),
         }
     }
@@ -434,14 +432,6 @@ impl<'a> Parser<'a> {
         let letter = self.peek()?;
         self.at += letter.len_utf8();
         Some(letter)
-    }
-
-    /// The last letter before here that is no blank.
-    fn last_solid(&self) -> Option<char> {
-        self.text[..self.at]
-            .trim_end_matches([' ', '\t', '\r'])
-            .chars()
-            .next_back()
     }
 
     fn skip_blanks(&mut self) {

@@ -275,6 +275,14 @@ fn mistakes_are_found_where_they_are() {
             ":1:5: Parse error on line 1: expected the end of the entry",
         ),
         (
+            "a {b: 1} c: 2",
+            ":1:9: Parse error on line 1: expected the end of the entry",
+        ),
+        (
+            "a {b: [1] c: 2}",
+            ":1:10: Parse error on line 1: expected the end of the entry",
+        ),
+        (
             "a: it's",
             ":1:6: Parse error on line 1: expected the end of the entry",
         ),
