@@ -40,6 +40,7 @@ mod header;
 mod hub;
 mod jwt;
 mod link;
+pub mod machine;
 mod mapping;
 mod memory;
 mod message_trace;

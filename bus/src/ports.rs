@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use cupola_bus::options::Options;
-use cupola_bus::{Broker, Config};
+use cupola_bus::{Broker, Config, machine};
 use serde::Serialize;
 
 /// Files that are removed when the program ends, and what is in them.
@@ -98,9 +98,9 @@ fn replace(place: &mut Option<PathBuf>, path: Option<PathBuf>, text: &str) -> an
 impl Listing {
     fn of(broker: &Broker) -> anyhow::Result<Self> {
         let list = |scheme: &str, address: Option<SocketAddr>| {
-            address
-                .map(|address| format!("{scheme}://{}", dialable(address)))
-                .into_iter()
+            let dialable = address.into_iter().flat_map(machine::dialable);
+            dialable
+                .map(|address| format!("{scheme}://{address}"))
                 .collect()
         };
         Ok(Listing {
@@ -136,18 +136,6 @@ fn over_tls(urls: &mut [String]) {
             *url = format!("tls://{address}");
         }
     }
-}
-
-/// An address that can be dialled from here.
-fn dialable(mut address: SocketAddr) -> SocketAddr {
-    if address.ip().is_unspecified() {
-        address.set_ip(if address.is_ipv4() {
-            std::net::Ipv4Addr::LOCALHOST.into()
-        } else {
-            std::net::Ipv6Addr::LOCALHOST.into()
-        });
-    }
-    address
 }
 
 /// The name this program was started by.

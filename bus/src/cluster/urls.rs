@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::info::RouteInfo;
 use crate::config::RouteUrl;
+use crate::machine;
 
 /// URLs taken from one peer, and how long each may be.
 const PER_PEER: usize = 64;
@@ -55,14 +56,7 @@ pub(super) fn of_listener(address: SocketAddr) -> Vec<String> {
     if !address.ip().is_unspecified() {
         return vec![address.to_string()];
     }
-    let found = nix::ifaddrs::getifaddrs().into_iter().flatten();
-    let ips = found
-        .filter_map(|interface| interface.address)
-        .filter_map(|address| {
-            let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
-            v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
-        });
-    of_machine(ips, address.port())
+    of_machine(machine::addresses().into_iter(), address.port())
 }
 
 /// Where a listener on all addresses is reached, of either kind.

@@ -1,5 +1,6 @@
 //! The program: flags, configuration file, files it writes, exit codes.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -129,6 +130,45 @@ async fn flags_alone_are_enough() {
     raw.send(QUIET).await;
     raw.ends_with("-ERR 'Authorization Violation'\r\n").await;
     tokio::time::sleep(Duration::from_millis(1)).await;
+}
+
+#[tokio::test]
+async fn the_ports_file_names_every_address_of_a_door() {
+    let folder = tempfile::tempdir().unwrap();
+    let child = Command::new(PROGRAM)
+        .args(["-p", "-1", "-m", "-1"])
+        .args(["--ports_file_dir", folder.path().to_str().unwrap()])
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let running = Running(child);
+    let ports = folder
+        .path()
+        .join(format!("cupola-bus_{}.ports", running.0.id()));
+    eventually("the ports file is there", || ports.exists()).await;
+    let written: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(&ports).unwrap()).unwrap();
+    for (door, scheme) in [("nats", "nats://"), ("monitoring", "http://")] {
+        let urls = written[door].as_array().unwrap();
+        let addresses: Vec<SocketAddr> = urls
+            .iter()
+            .map(|url| url.as_str().unwrap().strip_prefix(scheme).unwrap())
+            .map(|address| address.parse().unwrap())
+            .collect();
+        let port = addresses[0].port();
+        let everywhere = cupola_bus::machine::dialable(([0, 0, 0, 0], port).into());
+        let loopback = |all: &[SocketAddr]| {
+            let mut own = all.to_vec();
+            own.retain(|it| it.ip().is_loopback());
+            own
+        };
+        assert!(addresses.contains(&([127, 0, 0, 1], port).into()));
+        assert_eq!(loopback(&addresses), loopback(&everywhere));
+        for address in loopback(&addresses) {
+            std::net::TcpStream::connect(address).unwrap();
+        }
+        assert!(addresses.iter().all(|it| it.port() == port));
+    }
 }
 
 #[test]
