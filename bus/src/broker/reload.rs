@@ -1,6 +1,7 @@
 //! Another configuration for a running broker.
 
 use std::fmt;
+use std::net::SocketAddr;
 
 use secrecy::ExposeSecret as _;
 
@@ -33,7 +34,7 @@ pub enum ReloadError {
 /// Checks a configuration and puts it into force.
 pub(super) fn apply(hub: &Hub, config: &Config) -> Result<(), ReloadError> {
     let old = hub.settings();
-    refuse_fixed(&old.config, config)?;
+    refuse_fixed(hub, &old.config, config)?;
     let (settings, access) = Settings::compile(config)?;
     report(&old.config, config);
     let announce = old.advertised != settings.advertised
@@ -72,9 +73,10 @@ fn close_excess(hub: &Hub, most: usize) -> usize {
 }
 
 /// Sockets and names stay: others know this server by them.
-fn refuse_fixed(old: &Config, new: &Config) -> Result<(), ReloadError> {
+fn refuse_fixed(hub: &Hub, old: &Config, new: &Config) -> Result<(), ReloadError> {
+    let port = |config: &Config| settled(config.listen, Some(hub.address)).port();
     fixed("Host", &old.listen.ip(), &new.listen.ip())?;
-    fixed("Port", &old.listen.port(), &new.listen.port())?;
+    fixed("Port", &port(old), &port(new))?;
     fixed("HTTP", &Shown(&old.monitor), &Shown(&new.monitor))?;
     fixed(
         "HTTPS",
@@ -91,18 +93,33 @@ fn refuse_fixed(old: &Config, new: &Config) -> Result<(), ReloadError> {
         &Shown(&old.server_name),
         &Shown(&new.server_name),
     )?;
-    let websocket = |config: &Config| config.websocket.as_ref().map(|it| it.listen);
+    let websocket = |config: &Config| {
+        let listen = config.websocket.as_ref()?.listen;
+        Some(settled(listen, hub.websocket_address.get().copied()))
+    };
     fixed(
         "Websocket",
         &Shown(&websocket(old)),
         &Shown(&websocket(new)),
     )?;
-    let listen = |config: &Config| config.cluster.as_ref().map(|it| it.listen);
+    let listen = |config: &Config| {
+        let bound = hub.cluster().map(|node| node.listen);
+        let listen = config.cluster.as_ref()?.listen;
+        Some(listen.map(|listen| settled(listen, bound)))
+    };
     fixed(
         "cluster host and port",
         &Shown(&listen(old)),
         &Shown(&listen(new)),
     )
+}
+
+/// A port that was left to the system is the one it gave: a file may go on not naming it, or name it now.
+fn settled(mut configured: SocketAddr, bound: Option<SocketAddr>) -> SocketAddr {
+    if let (0, Some(bound)) = (configured.port(), bound) {
+        configured.set_port(bound.port());
+    }
+    configured
 }
 
 fn fixed<T: PartialEq + fmt::Display>(

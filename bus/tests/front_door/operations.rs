@@ -180,6 +180,40 @@ async fn who_came_last_goes_when_fewer_may_stay() {
 }
 
 #[tokio::test]
+async fn a_port_from_the_system_may_be_named_later() {
+    let file = |clients: &str, peers: &str, websockets: &str, max: usize| {
+        format!(
+            "listen: \"127.0.0.1:{clients}\", max_payload: {max}\n\
+             cluster {{ name: c, listen: \"127.0.0.1:{peers}\" }}\n\
+             websocket {{ listen: \"127.0.0.1:{websockets}\", no_tls: true }}\n"
+        )
+    };
+    let program = Program::start(&file("-1", "-1", "-1", 1000), &[]).await;
+    let ports = program.path(&format!("cupola-bus_{}.ports", program.child.id()));
+    let ports: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(ports).unwrap()).unwrap();
+    let port = |door: &str| {
+        let url = ports[door][0].as_str().unwrap();
+        url.rsplit_once(':').unwrap().1.to_owned()
+    };
+    let (clients, peers, websockets) = (port("nats"), port("cluster"), port("websocket"));
+    program.reconfigure(&file(&clients, &peers, &websockets, 2000));
+    program.logs("Reloaded: max_payload = 2000").await;
+    program.reconfigure(&file("-1", &peers, "-1", 3000));
+    program.logs("Reloaded: max_payload = 3000").await;
+    for (file, field) in [
+        (file(&peers, &peers, "-1", 4000), "Port"),
+        (file("-1", &clients, "-1", 4000), "cluster host and port"),
+        (file("-1", "-1", &clients, 4000), "Websocket"),
+    ] {
+        program.reconfigure(&file);
+        program
+            .logs(&format!("config reload not supported for {field}: old="))
+            .await;
+    }
+}
+
+#[tokio::test]
 async fn a_reload_that_cannot_be_honoured_changes_nothing() {
     let program = Program::start("listen: 127.0.0.1:-1, max_payload: 1000", &[]).await;
     program.reconfigure("listen: 127.0.0.1:-1\n  max_payloat: 5");
