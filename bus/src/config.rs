@@ -45,6 +45,8 @@ pub struct Config {
     pub client_advertise: Option<String>,
     /// Worker threads. Default: one per core, at most eight.
     pub workers: Option<usize>,
+    /// Whether messages may have headers. Default true; else clients are told that they may not.
+    pub headers: bool,
     /// Bounds.
     pub limits: Limits,
     /// Who may connect and do what. Everybody may do everything when there are no users and no token.
@@ -197,6 +199,7 @@ impl Default for Config {
             server_name: None,
             client_advertise: None,
             workers: None,
+            headers: true,
             limits: Limits::default(),
             authorization: Authorization::default(),
             tls: None,

@@ -286,7 +286,7 @@ impl Hub {
             go: concat!("cupola-bus ", env!("CARGO_PKG_VERSION")),
             host,
             port,
-            headers: true,
+            headers: settings.config.headers,
             auth_required: websocket
                 .and_then(|door| door.users.as_ref())
                 .unwrap_or(&settings.users)

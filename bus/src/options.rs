@@ -236,6 +236,7 @@ impl Options {
             "authorization" => self.lists_users |= auth::read(config, field)?,
             "no_auth_user" => config.authorization.no_auth_user = Some(field.text()?),
             "tls" => config.tls = Some(tls::read(field, tls::Of::Clients, &mut self.ignored)?),
+            "no_header_support" => config.headers = !field.boolean()?,
             "allow_non_tls" => config.allow_non_tls = field.boolean()?,
             "websocket" | "ws" => {
                 let (websocket, address) = websocket::read(field, &mut self.ignored)?;
@@ -381,7 +382,7 @@ const LONG_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Settings without a meaning for a broker that keeps nothing and speaks one protocol, or whose effect
 /// comes without them here.
-const IGNORED: [&str; 22] = [
+const IGNORED: [&str; 21] = [
     "jetstream",
     "store_dir",
     "storedir",
@@ -403,14 +404,13 @@ const IGNORED: [&str; 22] = [
     "ocsp_cache",
     "default_sentinel",
     "resolver_pinned_accounts",
-    "no_header_support",
 ];
 
 /// Settings that somebody relies on and this broker cannot honour.
 const UNSUPPORTED: [&str; 1] = ["resolver_tls"];
 
 /// What a slip of the pen may have meant.
-const KNOWN: [&str; 60] = [
+const KNOWN: [&str; 61] = [
     "listen",
     "host",
     "port",
@@ -422,6 +422,7 @@ const KNOWN: [&str; 60] = [
     "server_name",
     "server_tags",
     "client_advertise",
+    "no_header_support",
     "authorization",
     "no_auth_user",
     "tls",

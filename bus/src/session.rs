@@ -262,6 +262,7 @@ impl Session {
         if !(0..=1).contains(&options.protocol) {
             return Err(End::BadProtocol);
         }
+        options.headers &= settings.config.headers;
         if options.no_responders && !options.headers {
             return Err(End::NoRespondersNeedsHeaders);
         }

@@ -93,6 +93,7 @@ fn refuse_fixed(hub: &Hub, old: &Config, new: &Config) -> Result<(), ReloadError
         &Shown(&old.server_name),
         &Shown(&new.server_name),
     )?;
+    fixed("NoHeaderSupport", &!old.headers, &!new.headers)?;
     let websocket = |config: &Config| {
         let listen = config.websocket.as_ref()?.listen;
         Some(settled(listen, hub.websocket_address.get().copied()))

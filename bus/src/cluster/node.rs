@@ -211,7 +211,7 @@ impl Node {
             go: concat!("cupola-bus ", env!("CARGO_PKG_VERSION")).to_owned(),
             host: self.listen.ip().to_string(),
             port: self.listen.port(),
-            headers: true,
+            headers: settings.config.headers,
             auth_required: config
                 .is_some_and(|config| credentials::are_required(&config.authorization)),
             tls_required: settings.route_tls.is_some(),
@@ -252,6 +252,7 @@ impl Node {
             password: said.password,
             token: said.token,
             tls: settings.route_tls.is_some(),
+            headers: settings.config.headers,
             id: &self.id,
             cluster: &name.text,
             dynamic: name.dynamic,
@@ -293,7 +294,7 @@ impl Node {
         info.ip = urls::of_peer(&info, route.client.peer);
         {
             let mut out = route.client.out();
-            out.headers = info.headers;
+            out.headers &= info.headers;
             out.traces = info.proto >= TRACES;
         }
         {

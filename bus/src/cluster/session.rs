@@ -114,7 +114,7 @@ impl RouteSession {
                 .max_pending
                 .unwrap_or_else(|| limits.max_pending.saturating_mul(PATIENCE)),
         ));
-        client.out().headers = true;
+        client.out().headers = settings.config.headers;
         let route = Arc::new(Route::new(
             Arc::clone(&client),
             dialled.is_some(),

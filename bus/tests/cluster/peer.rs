@@ -75,6 +75,22 @@ async fn a_message_for_a_group_that_has_just_left_is_passed_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_server_without_headers_wants_none_from_its_peers() {
+    let a = server("a", &[], serde_json::json!({ "headers": false })).await;
+    let mut client = Raw::dial(a.clients).await;
+    assert_eq!(client.info["headers"], false);
+    client
+        .send("CONNECT {\"verbose\":false,\"headers\":true}\r\nSUB t 1\r\n")
+        .await;
+    sync(&mut client).await;
+    let mut peer = Peer::dial(&a, "NPEER").await;
+    assert_eq!(peer.0.info["headers"], false);
+    peer.send("HMSG $G t 18 20\r\nNATS/1.0\r\nX: y\r\n\r\nhi\r\n")
+        .await;
+    client.expect("MSG t 1 2\r\nhi\r\n").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_traced_goes_marked_to_those_who_trace() {
     let a = server("a", &[], serde_json::json!({})).await;
     let mut from = a.client().await;

@@ -49,9 +49,10 @@ pub(crate) async fn server(
         }
     }
     let websocket = all.as_object_mut().unwrap().remove("websocket");
+    let headers = all.as_object_mut().unwrap().remove("headers");
     let json = serde_json::json!({
         "listen": "127.0.0.1:0", "workers": 2, "server_name": name, "cluster": all,
-        "websocket": websocket,
+        "websocket": websocket, "headers": headers.unwrap_or(true.into()),
         // Its time would be anywhere in a test.
         "limits": { "first_ping": "1h" },
     });

@@ -214,6 +214,17 @@ async fn a_port_from_the_system_may_be_named_later() {
 }
 
 #[tokio::test]
+async fn headers_are_not_turned_off_under_those_who_use_them() {
+    let program = Program::start("listen: 127.0.0.1:-1, no_header_support: true", &[]).await;
+    let client = program.client(MODERN).await;
+    assert_eq!(client.info["headers"], false);
+    program.reconfigure("listen: 127.0.0.1:-1");
+    program
+        .logs("config reload not supported for NoHeaderSupport: old=true, new=false")
+        .await;
+}
+
+#[tokio::test]
 async fn a_reload_that_cannot_be_honoured_changes_nothing() {
     let program = Program::start("listen: 127.0.0.1:-1, max_payload: 1000", &[]).await;
     program.reconfigure("listen: 127.0.0.1:-1\n  max_payloat: 5");
