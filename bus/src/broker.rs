@@ -325,9 +325,14 @@ impl Broker {
             let monitoring = async {
                 let monitor = monitor.and_then(Gate::into_listener);
                 let monitor_https = monitor_https.and_then(Gate::into_listener);
+                let answers = monitor::Answers::new();
+                let serve = |listener, scheme| {
+                    let (hub, answers) = (Arc::clone(&hub), Arc::clone(&answers));
+                    monitor::serve(listener, scheme, hub, answers, stop.clone())
+                };
                 tokio::try_join!(
-                    monitor::serve(monitor, Scheme::Http, Arc::clone(&hub), stop.clone()),
-                    monitor::serve(monitor_https, Scheme::Https, Arc::clone(&hub), stop.clone()),
+                    serve(monitor, Scheme::Http),
+                    serve(monitor_https, Scheme::Https),
                 )
                 .map(|_| ())
             };

@@ -3,6 +3,7 @@
 pub(crate) mod absent;
 pub(crate) mod accountz;
 pub(crate) mod accstatz;
+mod answers;
 mod closed;
 pub(crate) mod connz;
 mod endpoint;
@@ -18,12 +19,14 @@ mod query;
 mod report;
 pub(crate) mod routez;
 mod sample;
+mod seats;
 mod server;
 mod state;
 pub(crate) mod subsz;
 mod varz;
 
 pub(crate) use accstatz::{AccountStat, Volume};
+pub(crate) use answers::Answers;
 pub(crate) use query::BadRequest;
 pub(crate) use report::Report;
 pub(crate) use sample::{Sample, is_zero};

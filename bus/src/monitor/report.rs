@@ -23,10 +23,12 @@ use crate::hub::{Hub, Traffic};
 use crate::protocol;
 use crate::subject;
 use crate::sublist::Member as _;
+use crate::subscription::Subscription;
 use crate::wire::tls::Acceptor;
 
-/// Subscriptions in one answer at most, over all its connections.
+/// Subscriptions in one answer at most, over all its connections, and bytes of their names.
 const LISTED: usize = 1 << 18;
+const LISTED_BYTES: usize = 32 << 20;
 
 /// Makes answers, all of one moment.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +48,13 @@ pub(crate) struct Totals {
     pub(crate) active_accounts: usize,
     /// Bytes that wait for clients.
     pub(crate) pending: usize,
+}
+
+/// What may still be listed in an answer.
+#[derive(Debug)]
+struct Room {
+    subscriptions: usize,
+    bytes: usize,
 }
 
 /// One account in numbers.
@@ -217,20 +226,16 @@ impl<'a> Report<'a> {
             samples.append(&mut closed);
         }
         let page = connz::select(samples, options, self.now)?;
-        let mut room = LISTED;
+        let mut room = Room::new();
         Ok(Connz::new(
             &self.hub.id,
             &page,
             total,
             options,
             self.now,
-            |sample| {
-                let list = match self.hub.client(sample.cid) {
-                    Some(client) if sample.stop.is_none() => listed(&client, room),
-                    _ => sample.kept.to_vec(),
-                };
-                room -= list.len().min(room);
-                list
+            |sample| match self.hub.client(sample.cid) {
+                Some(client) if sample.stop.is_none() => listed(&client, &mut room),
+                _ => sample.kept.to_vec(),
             },
         ))
     }
@@ -251,7 +256,7 @@ impl<'a> Report<'a> {
             tally.add(&self.tally(account, &by_account));
         }
         let page = options.page();
-        let (mut total, mut list) = (0, Vec::new());
+        let (mut total, mut list, mut room) = (0, Vec::new(), Room::new());
         if options.subscriptions {
             let mut clients = self.hub.clients();
             clients.sort_unstable_by_key(|client| client.id);
@@ -264,7 +269,7 @@ impl<'a> Report<'a> {
                 subs.retain(|sub| options.wants(sub.subject()));
                 subs.sort_unstable_by(|a, b| a.by_sid(b));
                 for sub in subs {
-                    if total >= page.offset && list.len() < page.limit {
+                    if total >= page.offset && list.len() < page.limit && room.has_for(&sub) {
                         list.push(Subscribed::of(&sub).within(&account.name));
                     }
                     total += 1;
@@ -296,15 +301,13 @@ impl<'a> Report<'a> {
             })
             .collect();
         routes.sort_unstable_by_key(|route| route.id);
-        let mut room = LISTED;
+        let mut room = Room::new();
         let routes: Vec<_> = routes
             .iter()
             .map(|route| {
                 let mut told = self.route(route);
                 if options.lists() {
-                    let list = listed(route, room);
-                    room -= list.len().min(room);
-                    told.list(list, options);
+                    told.list(listed(route, &mut room), options);
                 }
                 told
             })
@@ -502,12 +505,36 @@ fn hears(client: &Client, filter: &[u8]) -> bool {
         .any(|sub| subject::overlaps(sub.subject(), filter))
 }
 
-/// The first subscriptions of a client, in the order of their sids.
-fn listed(client: &Client, most: usize) -> Vec<Subscribed> {
+/// The first subscriptions of a client, in the order of their sids, as far as there is room.
+fn listed(client: &Client, room: &mut Room) -> Vec<Subscribed> {
     let mut subs = client.subscriptions();
     subs.sort_unstable_by(|a, b| a.by_sid(b));
     subs.iter()
-        .take(most)
+        .take_while(|sub| room.has_for(sub))
         .map(|sub| Subscribed::of(sub))
         .collect()
+}
+
+// === impl Room ===
+
+impl Room {
+    fn new() -> Self {
+        Room {
+            subscriptions: LISTED,
+            bytes: LISTED_BYTES,
+        }
+    }
+
+    /// Whether one more can be listed; takes its room. Once one could not, none can.
+    fn has_for(&mut self, sub: &Subscription) -> bool {
+        let queue = sub.queue().map_or(0, |queue| queue.len());
+        let bytes = sub.subject().len() + sub.sid().len() + queue;
+        if self.subscriptions == 0 || self.bytes < bytes {
+            self.subscriptions = 0;
+            return false;
+        }
+        self.subscriptions -= 1;
+        self.bytes -= bytes;
+        true
+    }
 }

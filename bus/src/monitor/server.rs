@@ -1,22 +1,22 @@
 //! The HTTP side: connections, paths, bodies.
 
+mod socket;
+
 use std::convert::Infallible;
-use std::io;
+use std::io::{self, Write as _};
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header};
-use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use nix::sys::socket::{setsockopt, sockopt};
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +25,7 @@ use tokio_util::task::TaskTracker;
 use super::absent;
 use super::accountz;
 use super::accstatz;
+use super::answers::{Answers, Draft, Finished, Refusal};
 use super::connz;
 use super::endpoint::Endpoint;
 use super::healthz::{self, Healthz};
@@ -32,18 +33,24 @@ use super::jsonp::Callback;
 use super::query::{BadRequest, Query};
 use super::report::Report;
 use super::routez;
+use super::seats::{Seat, Seats, Stage};
 use super::subsz;
 use super::{index, metrics};
 use crate::hub::Hub;
+use socket::Counted;
 
-/// Connections at a time; more wait in the listen queue.
-const CONNECTIONS: usize = 64;
-/// Answers made at a time: one about all connections can take megabytes and milliseconds.
-const ANSWERS: usize = 2;
-/// How long a client may take to send a request's head.
+/// How long a client may take to send a request's head, or to begin with the next.
 const HEAD: Duration = Duration::from_secs(5);
+/// Longest head; of its headers there may be a hundred.
+const HEAD_MAX: usize = 32 << 10;
+/// Bytes of an answer the system keeps for a socket: what it has taken should have been read, more or less.
+const SENDING: usize = 128 << 10;
 /// How long a connection may live; monitors come back.
 const LIFE: Duration = Duration::from_secs(300);
+/// How often it is looked whether a connection is late.
+const LOOK: Duration = Duration::from_secs(1);
+/// First and longest pause after a failed accept (usually: no file descriptors left).
+const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 /// Longest query that is looked at.
 const QUERY: usize = 8 << 10;
 
@@ -53,11 +60,14 @@ const TEXT: &str = "text/plain; charset=utf-8";
 const HTML: &str = "text/html; charset=utf-8";
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// The body of an answer, before it is wrapped.
-struct Body {
+/// An answer on its way.
+type Answer = Response<Finished<Attended>>;
+
+/// How an answer begins.
+#[derive(Clone, Copy, Debug)]
+struct Kind {
     status: StatusCode,
-    kind: &'static str,
-    bytes: Vec<u8>,
+    content: &'static str,
 }
 
 /// Why there is no answer.
@@ -65,6 +75,8 @@ struct Body {
 enum Failure {
     #[error(transparent)]
     Bad(#[from] BadRequest),
+    #[error("the answer cannot be written: {0}")]
+    Write(#[from] io::Error),
     #[error("the answer cannot be written as JSON: {0}")]
     Json(#[from] serde_json::Error),
 }
@@ -78,6 +90,18 @@ pub(crate) enum Scheme {
     Https,
 }
 
+/// What the requests of a connection need.
+#[derive(Clone, Debug)]
+struct Host {
+    hub: Arc<Hub>,
+    answers: Arc<Answers>,
+    seat: Arc<Seat>,
+}
+
+/// A connection that is busy as long as this lives.
+#[derive(Debug)]
+struct Attended(Arc<Seat>);
+
 /// Serves until `stop`; without a listener it only waits for it.
 ///
 /// # Errors
@@ -86,6 +110,7 @@ pub(crate) async fn serve(
     listener: Option<TcpListener>,
     scheme: Scheme,
     hub: Arc<Hub>,
+    answers: Arc<Answers>,
     stop: CancellationToken,
 ) -> io::Result<()> {
     let Some(listener) = listener else {
@@ -95,48 +120,74 @@ pub(crate) async fn serve(
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let tasks = TaskTracker::new();
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
-    let answers = Arc::new(Semaphore::new(ANSWERS));
+    let seats = Seats::new();
+    let mut pause = ACCEPT_PAUSE.0;
     loop {
-        let place = tokio::select! {
+        let accepted = tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            place = Arc::clone(&places).acquire_owned() => place.map_err(io::Error::other)?,
+            accepted = listener.accept() => accepted,
         };
-        let socket = tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            accepted = listener.accept() => match accepted {
-                Ok((socket, _)) => socket,
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept a monitoring connection");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                    continue;
+        let (socket, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a monitoring connection; trying again");
+                tokio::select! {
+                    () = stop.cancelled() => return Ok(()),
+                    () = tokio::time::sleep(pause) => {}
                 }
-            },
+                pause = (pause * 2).min(ACCEPT_PAUSE.1);
+                continue;
+            }
         };
-        let (hub, answers, stop) = (Arc::clone(&hub), Arc::clone(&answers), stop.clone());
+        pause = ACCEPT_PAUSE.0;
+        // Or it will do with more.
+        let _ = setsockopt(&socket, sockopt::SndBuf, &SENDING);
+        let host = Host {
+            hub: Arc::clone(&hub),
+            answers: Arc::clone(&answers),
+            seat: Arc::new(seats.take(peer.ip().to_canonical())),
+        };
+        let stop = stop.clone();
         tasks.spawn(async move {
-            let _place = place;
-            let conversation = async {
-                match scheme {
-                    Scheme::Http => converse(socket, hub, answers).await,
-                    Scheme::Https => {
-                        // Looked up for each, so that a reload replaces the certificates.
-                        if let Some(socket) = secure(socket, &hub).await {
-                            converse(socket, hub, answers).await;
-                        }
-                    }
-                }
-            };
+            let seat = Arc::clone(&host.seat);
             tokio::select! {
                 () = stop.cancelled() => {}
-                _ = tokio::time::timeout(LIFE, conversation) => {}
+                () = seat.end.cancelled() => {}
+                () = until_late(&seat) => {}
+                () = converse(socket, scheme, host) => {}
             }
         });
     }
 }
 
+/// Waits until a connection takes too long, or has lived long enough.
+async fn until_late(seat: &Seat) {
+    let end = Instant::now() + LIFE;
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let now = Instant::now();
+        if now > end || seat.is_overdue(now) {
+            return;
+        }
+    }
+}
+
+/// One connection from its first byte to its last.
+async fn converse(socket: TcpStream, scheme: Scheme, host: Host) {
+    let seat = Arc::clone(&host.seat);
+    match scheme {
+        Scheme::Http => answer_all(Counted::new(socket, seat), host).await,
+        Scheme::Https => {
+            // Looked up for each, so that a reload replaces the certificates.
+            if let Some(socket) = secure(Counted::new(socket, seat), &host.hub).await {
+                answer_all(socket, host).await;
+            }
+        }
+    }
+}
+
 /// The handshake with a monitor.
-async fn secure(socket: TcpStream, hub: &Hub) -> Option<TlsStream<TcpStream>> {
+async fn secure<S: AsyncRead + AsyncWrite + Unpin>(socket: S, hub: &Hub) -> Option<TlsStream<S>> {
     let (config, timeout) = {
         let settings = hub.settings();
         let acceptor = settings.security.monitor.as_ref()?;
@@ -153,144 +204,143 @@ async fn secure(socket: TcpStream, hub: &Hub) -> Option<TlsStream<TcpStream>> {
     }
 }
 
-/// Answers the requests of one connection.
-async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
-    socket: S,
-    hub: Arc<Hub>,
-    answers: Arc<Semaphore>,
-) {
+/// Answers the requests of one connection, one after the other.
+async fn answer_all<S: AsyncRead + AsyncWrite + Unpin>(socket: S, host: Host) {
     let service = service_fn(move |request| {
-        let (hub, answers) = (Arc::clone(&hub), Arc::clone(&answers));
-        async move { Ok::<_, Infallible>(respond(hub, &answers, request).await) }
+        let host = host.clone();
+        async move { Ok::<_, Infallible>(respond(host, request).await) }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
+        .max_buf_size(HEAD_MAX)
         .serve_connection(TokioIo::new(socket), service);
     // Monitors that hang up are no news.
     let _ = connection.await;
 }
 
 /// Answers one request, whatever its method: as with nats-server, all read.
-async fn respond(
-    hub: Arc<Hub>,
-    answers: &Semaphore,
-    request: Request<Incoming>,
-) -> Response<Full<Bytes>> {
+async fn respond(host: Host, request: Request<Incoming>) -> Answer {
+    let attended = Attended::to(&host.seat);
+    let hub = &host.hub;
     let uri = request.uri();
     let path = percent_decode_str(uri.path()).decode_utf8_lossy();
     let Some(endpoint) = Endpoint::parse(&path, &hub.monitor.facts.base_path) else {
-        return response(Body::text(StatusCode::NOT_FOUND, "404 page not found\n"));
+        return host.text(StatusCode::NOT_FOUND, "404 page not found\n", attended);
     };
     hub.monitor.count(endpoint);
     let query = uri.query().unwrap_or_default();
     if query.len() > QUERY {
-        return response(Body::text(
-            StatusCode::URI_TOO_LONG,
-            "the query is longer than 8 KiB\n",
-        ));
+        let text = "the query is longer than 8 KiB\n";
+        return host.text(StatusCode::URI_TOO_LONG, text, attended);
     }
     let query = Query::parse(query);
-    let Ok(_turn) = answers.acquire().await else {
-        return response(Body::text(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "shutting down\n",
-        ));
+    let Some(turn) = host.answers.turn(endpoint).await else {
+        let text = "too many ask for this: try again\n";
+        return host.text(StatusCode::SERVICE_UNAVAILABLE, text, attended);
     };
     // Neither the messages nor the other monitors wait for it.
+    let maker = host.clone();
     let made = tokio::task::spawn_blocking(move || {
-        let callback = Callback::new(query.text("callback"))?;
-        let body = body(&hub, endpoint, &query)?;
-        Ok::<_, Failure>(match callback {
-            Some(callback) if body.kind == JSON => Body {
-                kind: SCRIPT,
-                bytes: callback.wrap(&body.bytes),
-                ..body
-            },
-            _ => body,
-        })
+        // Also when nobody waits for it any more: so many are made at a time and no more.
+        let _turn = turn;
+        let mut draft = maker.answers.draft(maker.seat.end.clone());
+        let made = make(&maker.hub, endpoint, &query, &mut draft);
+        match (made, draft.refusal()) {
+            (Ok(kind), _) => Ok((kind, draft)),
+            (_, Some(Refusal::TooLong)) => Err((
+                StatusCode::INTERNAL_SERVER_ERROR,
+                Refusal::TooLong.to_string(),
+            )),
+            (_, Some(refusal)) => Err((StatusCode::SERVICE_UNAVAILABLE, refusal.to_string())),
+            (Err(Failure::Bad(error)), None) => Err((StatusCode::BAD_REQUEST, error.to_string())),
+            (Err(error), None) => Err((StatusCode::INTERNAL_SERVER_ERROR, error.to_string())),
+        }
     });
-    response(match made.await {
-        Ok(Ok(body)) => body,
-        Ok(Err(Failure::Bad(error))) => Body::text(StatusCode::BAD_REQUEST, &error.to_string()),
-        Ok(Err(error)) => Body::text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
-        Err(_) => Body::text(
+    match made.await {
+        Ok(Ok((kind, draft))) => {
+            host.seat.enter(Stage::Reading);
+            respond_with(kind, draft.finish(attended))
+        }
+        Ok(Err((status, text))) => host.text(status, &text, attended),
+        Err(_) => host.text(
             StatusCode::INTERNAL_SERVER_ERROR,
             "the answer was not made\n",
+            attended,
         ),
+    }
+}
+
+/// Writes an answer, as JSON or, for those who give a callback, as a script.
+fn make(hub: &Hub, endpoint: Endpoint, query: &Query, draft: &mut Draft) -> Result<Kind, Failure> {
+    let Some(callback) = Callback::new(query.text("callback"))? else {
+        return body(hub, endpoint, query, draft);
+    };
+    if matches!(endpoint, Endpoint::Index | Endpoint::Metrics) {
+        return body(hub, endpoint, query, draft);
+    }
+    draft.write_all(callback.head().as_bytes())?;
+    let kind = body(hub, endpoint, query, draft)?;
+    draft.write_all(b")")?;
+    Ok(Kind {
+        content: SCRIPT,
+        ..kind
     })
 }
 
-fn body(hub: &Hub, endpoint: Endpoint, query: &Query) -> Result<Body, Failure> {
+fn body(hub: &Hub, endpoint: Endpoint, query: &Query, draft: &mut Draft) -> Result<Kind, Failure> {
     let report = Report::new(hub);
     match endpoint {
-        Endpoint::Index => Ok(Body {
-            status: StatusCode::OK,
-            kind: HTML,
-            bytes: index::page(&hub.monitor.facts.base_path).into_bytes(),
-        }),
-        Endpoint::Metrics => Ok(Body {
-            status: StatusCode::OK,
-            kind: PROMETHEUS,
-            bytes: metrics::page(hub).into_bytes(),
-        }),
+        Endpoint::Index => {
+            draft.write_all(index::page(&hub.monitor.facts.base_path).as_bytes())?;
+            Ok(Kind::ok(HTML))
+        }
+        Endpoint::Metrics => {
+            draft.write_all(metrics::page(hub).as_bytes())?;
+            Ok(Kind::ok(PROMETHEUS))
+        }
         Endpoint::Healthz => {
             let options = healthz::Options::parse(query)?;
             let answer = Healthz::new(hub.monitor.health(), &options);
-            Ok(Body {
-                status: StatusCode::from_u16(answer.code())
-                    .unwrap_or(StatusCode::SERVICE_UNAVAILABLE),
-                kind: JSON,
-                bytes: serde_json::to_vec(&answer)?,
+            serde_json::to_writer(draft, &answer)?;
+            let status = StatusCode::from_u16(answer.code());
+            Ok(Kind {
+                status: status.unwrap_or(StatusCode::SERVICE_UNAVAILABLE),
+                content: JSON,
             })
         }
-        Endpoint::Varz => Body::json(&report.varz()),
-        Endpoint::Connz => Body::json(&report.connz(&connz::Options::parse(query)?)?),
-        Endpoint::Subsz => Body::json(&report.subsz(&subsz::Options::parse(query)?)?),
-        Endpoint::Routez => Body::json(&report.routez(routez::Options::parse(query)?)),
-        Endpoint::Accountz => Body::json(&report.accountz(&accountz::Options::parse(query))?),
-        Endpoint::Accstatz => Body::json(&report.accstatz(&accstatz::Options::parse(query)?)),
+        Endpoint::Varz => json(draft, &report.varz()),
+        Endpoint::Connz => json(draft, &report.connz(&connz::Options::parse(query)?)?),
+        Endpoint::Subsz => json(draft, &report.subsz(&subsz::Options::parse(query)?)?),
+        Endpoint::Routez => json(draft, &report.routez(routez::Options::parse(query)?)),
+        Endpoint::Accountz => json(draft, &report.accountz(&accountz::Options::parse(query))?),
+        Endpoint::Accstatz => json(draft, &report.accstatz(&accstatz::Options::parse(query)?)),
         Endpoint::Gatewayz => {
             absent::check_gatewayz(query)?;
-            Body::json(&report.gatewayz())
+            json(draft, &report.gatewayz())
         }
         Endpoint::Leafz => {
             absent::check_leafz(query)?;
-            Body::json(&report.leafz())
+            json(draft, &report.leafz())
         }
         Endpoint::Jsz => {
             absent::Options::parse(query)?;
-            Body::json(&report.jsz())
+            json(draft, &report.jsz())
         }
     }
 }
 
-// === impl Body ===
-
-impl Body {
-    fn json<T: Serialize>(value: &T) -> Result<Self, Failure> {
-        Ok(Body {
-            status: StatusCode::OK,
-            kind: JSON,
-            bytes: serde_json::to_vec_pretty(value)?,
-        })
-    }
-
-    fn text(status: StatusCode, text: &str) -> Self {
-        Body {
-            status,
-            kind: TEXT,
-            bytes: text.as_bytes().to_vec(),
-        }
-    }
+fn json<T: Serialize>(draft: &mut Draft, value: &T) -> Result<Kind, Failure> {
+    serde_json::to_writer_pretty(draft, value)?;
+    Ok(Kind::ok(JSON))
 }
 
-fn response(body: Body) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(body.bytes)));
-    *response.status_mut() = body.status;
+fn respond_with(kind: Kind, body: Finished<Attended>) -> Answer {
+    let mut response = Response::new(body);
+    *response.status_mut() = kind.status;
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(body.kind));
-    if body.kind == JSON {
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind.content));
+    if kind.content == JSON {
         // As nats-server does: dashboards of other origins read it.
         headers.insert(
             header::ACCESS_CONTROL_ALLOW_ORIGIN,
@@ -298,4 +348,44 @@ fn response(body: Body) -> Response<Full<Bytes>> {
         );
     }
     response
+}
+
+// === impl Kind ===
+
+impl Kind {
+    fn ok(content: &'static str) -> Self {
+        Kind {
+            status: StatusCode::OK,
+            content,
+        }
+    }
+}
+
+// === impl Host ===
+
+impl Host {
+    /// An answer that only says something, whoever else has however much to read.
+    fn text(&self, status: StatusCode, text: &str, attended: Attended) -> Answer {
+        self.seat.enter(Stage::Reading);
+        let kind = Kind {
+            status,
+            content: TEXT,
+        };
+        respond_with(kind, Finished::short(text, attended))
+    }
+}
+
+// === impl Attended ===
+
+impl Attended {
+    fn to(seat: &Arc<Seat>) -> Self {
+        seat.enter(Stage::Asking);
+        Attended(Arc::clone(seat))
+    }
+}
+
+impl Drop for Attended {
+    fn drop(&mut self) {
+        self.0.enter(Stage::Waiting);
+    }
 }

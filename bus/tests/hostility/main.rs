@@ -7,7 +7,14 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+#[path = "../front_door/certificates.rs"]
+#[allow(dead_code, reason = "other tests use the rest of it")]
+mod certificates;
 mod memory;
+mod monitoring;
+#[path = "../front_door/spoken.rs"]
+#[allow(dead_code, reason = "other tests use the rest of it")]
+mod spoken;
 #[path = "../front_door/support.rs"]
 #[allow(dead_code, reason = "other tests use the rest of it")]
 mod support;
@@ -49,6 +56,14 @@ async fn page(monitor: std::net::SocketAddr, path: &str) -> String {
     let mut text = String::new();
     socket.read_to_string(&mut text).await.unwrap();
     text.split_once("\r\n\r\n").unwrap().1.to_owned()
+}
+
+/// Bytes of memory this process has, and with it the broker in it.
+fn memory_of_this_process() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.unwrap().trim().trim_end_matches(" kB");
+    kib.parse::<usize>().unwrap() << 10
 }
 
 #[tokio::test]
