@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
@@ -19,7 +19,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::cluster::RouteSession;
 use crate::cluster::dialler::{self, Dialled};
+use crate::complaint::Complaint;
 use crate::delivery::Desk;
+use crate::descriptors::{self, For};
 use crate::hub::Hub;
 use crate::session::Session;
 
@@ -230,10 +232,17 @@ async fn accept(
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let mut pause = ACCEPT_PAUSE.0;
+    let (mut too_many, mut too_few) = (Complaint::default(), Complaint::default());
     loop {
         match listener.accept().await {
             Ok((socket, mut peer)) => {
                 pause = ACCEPT_PAUSE.0;
+                if door != Door::Routes && descriptors::is_kept(&socket, For::Clients) {
+                    if let Some(connections) = too_few.again(Instant::now()) {
+                        tracing::error!(connections, "too few file descriptors: hung up");
+                    }
+                    continue;
+                }
                 // Of a door for both kinds of addresses: the one the client knows.
                 peer.set_ip(peer.ip().to_canonical());
                 let most = match door {
@@ -242,7 +251,9 @@ async fn accept(
                     Door::Routes => hub.settings().limits.max_connections.saturating_add(ROUTES),
                 };
                 if hub.sessions.len() >= most.saturating_add(DOOMED) {
-                    tracing::warn!(client.peer = %peer, "too many connections: hung up");
+                    if let Some(connections) = too_many.again(Instant::now()) {
+                        tracing::warn!(connections, client.peer = %peer, "too many connections: hung up");
+                    }
                     continue;
                 }
                 let arrival = Arrival {

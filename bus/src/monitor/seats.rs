@@ -87,11 +87,8 @@ impl Seats {
             end: end.clone(),
         };
         let mut taken = self.taken.lock();
-        if taken.len() >= self.most
-            && let Some(id) = least_missed(&taken)
-            && let Some(sitter) = taken.remove(&id)
-        {
-            sitter.end.cancel();
+        if taken.len() >= self.most {
+            dismiss(&mut taken);
         }
         taken.insert(id, sitter);
         drop(taken);
@@ -101,6 +98,22 @@ impl Seats {
             end,
             written: AtomicU64::new(0),
         }
+    }
+
+    /// Has so many get up, as there is no room for sockets.
+    pub(super) fn make_room(&self, count: usize) {
+        let mut taken = self.taken.lock();
+        for _ in 0..count {
+            dismiss(&mut taken);
+        }
+    }
+}
+
+/// Has one go, if there is any.
+fn dismiss(taken: &mut HashMap<u64, Sitter>) {
+    let sitter = least_missed(taken).and_then(|id| taken.remove(&id));
+    if let Some(sitter) = sitter {
+        sitter.end.cancel();
     }
 }
 

@@ -36,6 +36,8 @@ use super::routez;
 use super::seats::{Seat, Seats, Stage};
 use super::subsz;
 use super::{index, metrics};
+use crate::complaint::Complaint;
+use crate::descriptors::{self, For};
 use crate::hub::Hub;
 use socket::Counted;
 
@@ -51,6 +53,8 @@ const LIFE: Duration = Duration::from_secs(300);
 const LOOK: Duration = Duration::from_secs(1);
 /// First and longest pause after a failed accept (usually: no file descriptors left).
 const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+/// Connections that have to go when no descriptors are left.
+const AT_ONCE: usize = 8;
 /// Longest query that is looked at.
 const QUERY: usize = 8 << 10;
 
@@ -122,6 +126,7 @@ pub(crate) async fn serve(
     let tasks = TaskTracker::new();
     let seats = Seats::new();
     let mut pause = ACCEPT_PAUSE.0;
+    let mut refused = Complaint::default();
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => return Ok(()),
@@ -130,7 +135,10 @@ pub(crate) async fn serve(
         let (socket, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::warn!(%error, "cannot accept a monitoring connection; trying again");
+                if let Some(times) = refused.again(Instant::now()) {
+                    tracing::warn!(%error, times, "cannot accept monitoring connections; trying again");
+                }
+                seats.make_room(AT_ONCE);
                 tokio::select! {
                     () = stop.cancelled() => return Ok(()),
                     () = tokio::time::sleep(pause) => {}
@@ -140,6 +148,11 @@ pub(crate) async fn serve(
             }
         };
         pause = ACCEPT_PAUSE.0;
+        if descriptors::is_kept(&socket, For::Monitors) {
+            seats.make_room(1);
+            // It has to go before the next comes.
+            tokio::task::yield_now().await;
+        }
         // Or it will do with more.
         let _ = setsockopt(&socket, sockopt::SndBuf, &SENDING);
         let host = Host {

@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 #[path = "../front_door/certificates.rs"]
 #[allow(dead_code, reason = "other tests use the rest of it")]
 mod certificates;
+mod descriptors;
 mod memory;
 mod monitoring;
 #[path = "../front_door/spoken.rs"]
