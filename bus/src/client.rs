@@ -362,6 +362,11 @@ impl Client {
         decoded
     }
 
+    /// Bytes that the codec keeps of what has come.
+    pub(crate) fn kept_by_codec(&self) -> usize {
+        self.wire().map_or(0, |wire| wire.kept())
+    }
+
     /// Writes what is queued, as far as the socket takes it.
     pub(crate) fn flush(&self, pool: &mut ChunkPool) {
         let mut out = self.out.lock();

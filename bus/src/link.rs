@@ -52,7 +52,9 @@ pub(crate) struct Link<S: Side> {
     pub(crate) more: bool,
     /// Whether the parser has.
     paused: bool,
-    /// Whether the unfinished frame is so large that it is counted.
+    /// Bytes that the codec keeps of what has come.
+    kept_by_codec: usize,
+    /// Whether that and the unfinished frame are so large that they are counted.
     holds: bool,
     /// How it ends when the parser has no more.
     afterwards: Option<End>,
@@ -142,6 +144,7 @@ impl<S: Side> Link<S> {
             timer: Box::pin(tokio::time::sleep_until(Instant::now())),
             more: false,
             paused: false,
+            kept_by_codec: 0,
             holds: false,
             afterwards: None,
         }
@@ -298,21 +301,28 @@ impl<S: Side> Link<S> {
             }
             talk.handle(desk, &op)
         });
-        let kept = parser.kept();
-        if kept >= memory::PAGE || self.holds {
-            self.holds = kept >= memory::PAGE;
-            let pressed = self.client.out().note_unfinished(kept, kept < before);
-            if pressed {
-                talk.hub().relieve();
-            }
-        }
-        talk.end_turn(desk, input.len());
+        let fresh = parser.kept() < before;
+        self.count_unfinished(fresh);
+        self.talk.end_turn(desk, input.len());
         match fed {
             Ok(None) => Turn::Done,
             Ok(Some(Break::Connect(json))) => Turn::Connect(json),
             Ok(Some(Break::Pause)) => Turn::Paused,
             Ok(Some(Break::End(end))) => Turn::End(end),
             Err(violation) => Turn::End(S::violated(violation)),
+        }
+    }
+
+    /// Counts what is kept of what has come; it is something else than before if `fresh`.
+    #[inline]
+    fn count_unfinished(&mut self, fresh: bool) {
+        let kept = self.parser.kept() + self.kept_by_codec;
+        if kept >= memory::PAGE || self.holds {
+            self.holds = kept >= memory::PAGE;
+            let pressed = self.client.out().note_unfinished(kept, fresh);
+            if pressed {
+                self.talk.hub().relieve();
+            }
         }
     }
 
@@ -331,7 +341,9 @@ impl<S: Side> Link<S> {
         plain.clear();
         let decoded = self.client.decode(input, &mut plain, &mut desk.pool);
         self.talk.decoded(desk);
+        self.kept_by_codec = self.client.kept_by_codec();
         let turn = if plain.is_empty() {
+            self.count_unfinished(false);
             Turn::Done
         } else {
             self.handle(desk, &plain)

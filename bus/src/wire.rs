@@ -31,6 +31,11 @@ pub(crate) trait Codec: Send + std::fmt::Debug {
     /// Appends what the codec itself has to say.
     fn drain(&mut self, wire: &mut Vec<u8>);
 
+    /// Bytes it keeps of what has come: large ones, that a peer can make it keep for long.
+    fn kept(&self) -> usize {
+        0
+    }
+
     /// Whether the handshake is over.
     fn is_ready(&self) -> bool;
 

@@ -80,6 +80,12 @@ impl Wire {
         self.coded.get().map_or(0, waiting)
     }
 
+    /// Bytes that the codec keeps of what has come.
+    pub(crate) fn kept(&self) -> usize {
+        let kept = |coded: &Mutex<Coded>| coded.lock().codec.kept();
+        self.coded.get().map_or(0, kept)
+    }
+
     /// Decodes what was read. What the codec wants to say is left for the next writer; the second value
     /// tells whether there is any.
     pub(crate) fn decode(

@@ -4,6 +4,9 @@ use super::tls::TlsCodec;
 use super::websocket::WebsocketCodec;
 use super::{Codec, CodecError, Decoded, Farewell, Handshake};
 
+/// What an idle connection may keep for the next bytes.
+const IDLE: usize = 4 << 10;
+
 /// A websocket inside of TLS.
 #[derive(Debug)]
 pub(crate) struct Stack {
@@ -27,6 +30,13 @@ impl Stack {
         }
     }
 
+    /// Keeps the buffer for the next time, unless it has become large: most connections are idle.
+    fn lay_aside(&mut self, between: Vec<u8>) {
+        if between.capacity() <= IDLE {
+            self.between = between;
+        }
+    }
+
     /// Sends through TLS what the websocket says.
     fn pass_on(
         &mut self,
@@ -42,10 +52,7 @@ impl Stack {
         } else {
             self.tls.encode(&between, wire)
         };
-        // Kept for the next time, unless one message has made it large.
-        if between.capacity() <= 128 << 10 {
-            self.between = between;
-        }
+        self.lay_aside(between);
         said.and(passed)
     }
 }
@@ -60,7 +67,7 @@ impl Codec for Stack {
         } else {
             self.websocket.decode(&between, plain)
         };
-        self.between = between;
+        self.lay_aside(between);
         self.tls_closed |= opened? == Decoded::PeerClosed;
         Ok(match heard? {
             Decoded::Open if self.tls_closed => Decoded::PeerClosed,
@@ -78,6 +85,10 @@ impl Codec for Stack {
             websocket.drain(between);
             Ok(())
         });
+    }
+
+    fn kept(&self) -> usize {
+        self.websocket.kept()
     }
 
     fn is_ready(&self) -> bool {

@@ -295,6 +295,17 @@ impl Codec for WebsocketCodec {
         }
     }
 
+    fn kept(&self) -> usize {
+        let packed = match &self.state {
+            State::Frames(frames) => match &frames.message {
+                Message::Packed(inflation) => inflation.kept(),
+                Message::None | Message::Plain => 0,
+            },
+            State::Request(_) | State::Over => 0,
+        };
+        self.waiting.capacity() + packed
+    }
+
     fn is_ready(&self) -> bool {
         !matches!(self.state, State::Request(_))
     }

@@ -69,6 +69,15 @@ impl Authority {
 
     /// What a client needs to trust `server`, and to show a certificate of its own.
     pub(crate) fn client(&self, shown: Option<&str>) -> ClientConfig {
+        self.client_showing(shown, 0)
+    }
+
+    /// One that shows its certificate and then the authority's, so many times.
+    pub(crate) fn client_with_chain(&self, shown: &str, length: usize) -> ClientConfig {
+        self.client_showing(Some(shown), length)
+    }
+
+    fn client_showing(&self, shown: Option<&str>, chain: usize) -> ClientConfig {
         let mut roots = RootCertStore::empty();
         roots
             .add(CertificateDer::from_pem_file(self.file("ca.pem")).unwrap())
@@ -82,7 +91,10 @@ impl Authority {
             None => builder.with_no_client_auth(),
             Some(name) => {
                 let file = |kind: &str| self.file(&format!("{name}.{kind}"));
-                let chain = vec![CertificateDer::from_pem_file(file("pem")).unwrap()];
+                let own = CertificateDer::from_pem_file(file("pem")).unwrap();
+                let issuer = CertificateDer::from_pem_file(self.file("ca.pem")).unwrap();
+                let above = std::iter::repeat_n(issuer, chain);
+                let chain = std::iter::once(own).chain(above).collect();
                 let key = PrivateKeyDer::from_pem_file(file("key")).unwrap();
                 builder.with_client_auth_cert(chain, key).unwrap()
             }

@@ -3,6 +3,7 @@
 
 mod accounts;
 mod auth;
+#[allow(dead_code, reason = "other tests use the rest of it")]
 mod certificates;
 mod clients;
 mod configs;
@@ -18,6 +19,7 @@ mod protocol;
 mod queues;
 mod secure;
 mod slow;
+#[allow(dead_code, reason = "other tests use the rest of it")]
 mod spoken;
 mod support;
 mod tap;

@@ -28,6 +28,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Spoken<S> {
         self.stream.into_inner()
     }
 
+    /// The stream with what has been read ahead.
+    pub(crate) fn into_stream(self) -> BufReader<S> {
+        self.stream
+    }
+
+    pub(crate) fn stream(&mut self) -> &mut BufReader<S> {
+        &mut self.stream
+    }
+
     pub(crate) async fn say(&mut self, text: impl AsRef<[u8]>) {
         self.stream.write_all(text.as_ref()).await.unwrap();
         self.stream.flush().await.unwrap();

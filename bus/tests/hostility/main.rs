@@ -20,6 +20,7 @@ mod spoken;
 #[allow(dead_code, reason = "other tests use the rest of it")]
 mod support;
 mod turns;
+mod wires;
 
 use support::{PATIENCE, QUIET, Raw, TestBroker, broker, eventually, plain};
 

@@ -11,6 +11,8 @@ use super::frame::{Violation, code};
 const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 /// Compressors and inflaters of each kind that are kept for the next.
 const KEPT: usize = 4;
+/// What an inflater takes, with its window.
+const INFLATER: usize = 44 << 10;
 /// Least and most room made for what one call inflates.
 const ROOM: (usize, usize) = (1 << 10, 32 << 10);
 
@@ -110,6 +112,11 @@ impl Inflation {
     /// Where the next bytes of the message go.
     pub(super) fn packed(&mut self) -> &mut Vec<u8> {
         &mut self.packed
+    }
+
+    /// Bytes it takes until the message has come to its end.
+    pub(super) fn kept(&self) -> usize {
+        INFLATER + self.packed.capacity()
     }
 
     /// The message has come to its end.
