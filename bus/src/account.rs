@@ -38,8 +38,6 @@ pub(crate) struct Account {
     /// And at the other servers of the cluster: all together, and by the id of the server.
     elsewhere: AtomicUsize,
     by_server: Mutex<HashMap<Box<str>, usize>>,
-    /// Requests of its to the server that wait for their answers.
-    pub(crate) asking: AtomicUsize,
     watch: Watch,
     memory: Arc<Memory>,
     /// What its clients did that are gone, and how many of them were cut off for being slow.
@@ -85,7 +83,6 @@ impl Account {
             connections: AtomicUsize::new(0),
             elsewhere: AtomicUsize::new(0),
             by_server: Mutex::default(),
-            asking: AtomicUsize::new(0),
             watch,
             memory: Arc::clone(memory),
             past: Mutex::default(),

@@ -10,6 +10,7 @@ mod announcer;
 mod answer;
 mod census;
 mod filter;
+mod line;
 mod request;
 mod service;
 mod statsz;
@@ -27,22 +28,23 @@ use crate::client::{Client, Kind};
 use crate::hub::Hub;
 use crate::monitor::Sample;
 use crate::session::End;
-use service::{Ear, Request};
+use service::{Ear, Lines};
 
 pub(crate) use announcer::{announce, serve};
 pub(crate) use answer::ServerInfo;
 
 /// Notes that may wait to become events: a burst of connections, not a steady stream of them.
 const NOTES: usize = 4096;
-/// Requests that may wait for their answers, in the system account and in the others. Askers ask again.
+/// Requests that may wait for their answers, of those who run this server and of the others. Askers ask again.
 const REQUESTS: usize = 256;
 
 /// The way from everywhere to the task that speaks for the server.
 pub(crate) struct Events {
     notes: mpsc::Sender<Note>,
-    /// For requests in the system account, and in the others: those who run this server come first.
+    /// For requests in the system account, and in the others.
     ear: Arc<Ear>,
     others: Arc<Ear>,
+    requests: Arc<Lines>,
     inbox: Mutex<Option<Inbox>>,
     lost: AtomicU64,
     /// Number of the last message that carries the server's identity.
@@ -55,8 +57,7 @@ pub(crate) struct Events {
 /// What the task reads from.
 pub(crate) struct Inbox {
     notes: mpsc::Receiver<Note>,
-    requests: mpsc::Receiver<Request>,
-    others: mpsc::Receiver<Request>,
+    requests: Arc<Lines>,
 }
 
 /// Something that has happened.
@@ -89,17 +90,16 @@ enum Fate {
 impl Events {
     pub(crate) fn new(server_id: &str) -> Self {
         let (notes, from_notes) = mpsc::channel(NOTES);
-        let (requests, from_requests) = mpsc::channel(REQUESTS);
-        let (others, from_others) = mpsc::channel(REQUESTS);
+        let requests = Arc::new(Lines::new(REQUESTS));
         Events {
             notes,
-            ear: Arc::new(Ear::for_system(server_id, requests)),
-            others: Arc::new(Ear::new(server_id, others)),
+            ear: Arc::new(Ear::new(server_id, &requests, true)),
+            others: Arc::new(Ear::new(server_id, &requests, false)),
             inbox: Mutex::new(Some(Inbox {
                 notes: from_notes,
-                requests: from_requests,
-                others: from_others,
+                requests: Arc::clone(&requests),
             })),
+            requests,
             lost: AtomicU64::new(0),
             said: AtomicU64::new(0),
             own: AtomicUsize::new(0),
@@ -120,7 +120,7 @@ impl Events {
 
     /// Events and requests that were dropped because too many came at once.
     pub(crate) fn lost(&self) -> u64 {
-        self.lost.load(Ordering::Relaxed) + self.ear.lost() + self.others.lost()
+        self.lost.load(Ordering::Relaxed) + self.requests.lost()
     }
 
     /// A client has been let in.

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::advisory::{AccountConnections, Connect, Disconnect};
 use super::answer::{self, ServerInfo};
 use super::request::{AccountTopic, Ask, Topic};
-use super::service::Request;
+use super::service::{Lines, Request};
 use super::{Fate, Inbox, Note, census};
 use crate::account::{Account, GLOBAL};
 use crate::delivery::Desk;
@@ -51,8 +51,7 @@ struct Speaker {
 pub(crate) async fn serve(hub: Arc<Hub>, stop: CancellationToken) {
     let Some(Inbox {
         mut notes,
-        mut requests,
-        mut others,
+        requests,
     }) = hub.events.inbox.lock().take()
     else {
         stop.cancelled().await;
@@ -63,17 +62,24 @@ pub(crate) async fn serve(hub: Arc<Hub>, stop: CancellationToken) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            // What is done soonest goes first, and who runs this server before who uses it.
+            // What is done soonest goes first.
             biased;
             () = stop.cancelled() => return,
             _ = ticks.tick() => speaker.tick(),
             Some(note) = notes.recv() => speaker.tell(&note),
-            Some(request) = requests.recv() => match request.ask {
+            request = next(&requests) => match request.ask {
                 Ask::Census => census::hear(&speaker.hub, &request),
                 _ => speaker.answer(request).await,
             },
-            Some(request) = others.recv() => speaker.answer(request).await,
         }
+    }
+}
+
+/// The next request: of those who run this server or of those who use it, now the ones and now the others.
+async fn next(requests: &Lines) -> Request {
+    tokio::select! {
+        request = requests.operators.next() => request,
+        request = requests.others.next() => request,
     }
 }
 

@@ -1,14 +1,13 @@
 //! The server's own subscriptions: where requests to it arrive.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use tokio::sync::mpsc;
+use std::sync::atomic::Ordering;
 
 use super::Events;
+use super::line::Line;
 use super::request::{self, Ask, PING};
 use crate::account::Account;
-use crate::client::Client;
+use crate::client::{Client, Kind};
 use crate::config::accounts::ResponseType;
 use crate::encoding::Encoding;
 use crate::exchange::{RESPONSE_THRESHOLD, ServiceExport, ServiceImport};
@@ -21,9 +20,6 @@ use crate::subscription::{Bridge, Service, Special, Subscription};
 /// Longest payload of a request. The options of any of them are a few hundred bytes.
 const LONGEST: usize = 64 << 10;
 
-/// Requests of one account that may wait, unless it is the system's: the others have theirs as well.
-const REQUESTS_OF_ONE: usize = 16;
-
 /// A request, taken from the publisher's turn.
 #[derive(Debug)]
 pub(crate) struct Request {
@@ -35,21 +31,24 @@ pub(crate) struct Request {
     pub(crate) payload: Box<[u8]>,
     /// How the answer is to be packed.
     pub(crate) encoding: Option<Encoding>,
-    _place: Place,
 }
-
-/// A place among the waiting requests of an account.
-#[derive(Debug)]
-struct Place(Arc<Account>);
 
 /// Listens for requests in all accounts.
 #[derive(Debug)]
 pub(super) struct Ear {
     server_id: Box<[u8]>,
-    requests: mpsc::Sender<Request>,
-    /// How many of one account may wait.
-    most: usize,
-    lost: AtomicU64,
+    lines: Arc<Lines>,
+    /// Whether it listens in the system account.
+    in_system: bool,
+}
+
+/// Where requests wait.
+#[derive(Debug)]
+pub(super) struct Lines {
+    /// Of those who run this server, and of other servers.
+    pub(super) operators: Line<Request>,
+    /// Of all who use it.
+    pub(super) others: Line<Request>,
 }
 
 /// What every client may ask in its own account.
@@ -64,26 +63,24 @@ const ABOUT_ITSELF: [(&str, &str); 3] = [
 // === impl Ear ===
 
 impl Ear {
-    /// One that listens in the system account.
-    pub(super) fn for_system(server_id: &str, requests: mpsc::Sender<Request>) -> Self {
-        Ear {
-            most: usize::MAX,
-            ..Ear::new(server_id, requests)
-        }
-    }
-
-    /// One that listens in the other accounts.
-    pub(super) fn new(server_id: &str, requests: mpsc::Sender<Request>) -> Self {
+    /// One that listens in the system account, or in the others.
+    pub(super) fn new(server_id: &str, lines: &Arc<Lines>, in_system: bool) -> Self {
         Ear {
             server_id: server_id.as_bytes().into(),
-            requests,
-            most: REQUESTS_OF_ONE,
-            lost: AtomicU64::new(0),
+            lines: Arc::clone(lines),
+            in_system,
         }
     }
 
-    pub(super) fn lost(&self) -> u64 {
-        self.lost.load(Ordering::Relaxed)
+    /// The line for what `from` asks in `account`. What has crossed into the system account has been asked
+    /// by one of another.
+    fn line(&self, account: &Arc<Account>, from: &Client) -> &Line<Request> {
+        let at_home = || from.kind == Kind::Route || Arc::ptr_eq(&from.account(), account);
+        if self.in_system && at_home() {
+            &self.lines.operators
+        } else {
+            &self.lines.others
+        }
     }
 }
 
@@ -97,14 +94,9 @@ impl Service for Ear {
         if payload.len() > LONGEST {
             return false;
         }
-        let Some(place) = Place::take(account, self.most) else {
-            self.lost.fetch_add(1, Ordering::Relaxed);
-            return true;
-        };
         let block = message.header_len.map(|len| &message.body[..len]);
         let accepted = block.and_then(|block| header::value(block, "Accept-Encoding"));
         let request = Request {
-            _place: place,
             ask,
             account: Arc::clone(account),
             from: Arc::clone(from),
@@ -112,28 +104,23 @@ impl Service for Ear {
             payload: payload.into(),
             encoding: accepted.map(Encoding::of),
         };
-        if self.requests.try_send(request).is_err() {
-            self.lost.fetch_add(1, Ordering::Relaxed);
-        }
+        self.line(account, from).join(from.id, request);
         true
     }
 }
 
-// === impl Place ===
+// === impl Lines ===
 
-impl Place {
-    /// One more, unless there are `most`.
-    fn take(account: &Arc<Account>, most: usize) -> Option<Self> {
-        let before = account.asking.fetch_add(1, Ordering::Relaxed);
-        // Given back at once if it is one too many.
-        let place = Place(Arc::clone(account));
-        (before < most).then_some(place)
+impl Lines {
+    pub(super) fn new(most: usize) -> Self {
+        Lines {
+            operators: Line::new(most),
+            others: Line::new(most),
+        }
     }
-}
 
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.asking.fetch_sub(1, Ordering::Relaxed);
+    pub(super) fn lost(&self) -> u64 {
+        self.operators.lost() + self.others.lost()
     }
 }
 
@@ -155,11 +142,11 @@ impl Events {
                 continue;
             }
             let is_system = Arc::ptr_eq(&system, &account);
-            let ear = if is_system { &self.ear } else { &self.others };
             let own = |subject: &str, special| {
                 let own = Arc::clone(hub.system_client());
                 Arc::new(Subscription::new(own, subject.as_bytes(), b"", special))
             };
+            let ear = if is_system { &self.ear } else { &self.others };
             let heard = || Special {
                 service: Some(Arc::clone(ear) as Arc<dyn Service>),
                 ..Special::default()

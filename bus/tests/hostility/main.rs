@@ -13,6 +13,7 @@ mod certificates;
 mod descriptors;
 mod memory;
 mod monitoring;
+mod requests;
 #[path = "../front_door/spoken.rs"]
 #[allow(dead_code, reason = "other tests use the rest of it")]
 mod spoken;
