@@ -89,6 +89,24 @@ pub(crate) const CASES: &[Case] = &[
         false,
         |p, s| streams::queue(p, s.of(600_000), 4, 256, 0.5),
     ),
+    case(
+        "route-16",
+        "one to one over a route, 16 B; CPU of both servers",
+        false,
+        |p, s| streams::over_route(p, s.of(1_000_000), 16, 0.6),
+    ),
+    case(
+        "route-256",
+        "one to one over a route, 256 B; CPU of both servers",
+        false,
+        |p, s| streams::over_route(p, s.of(500_000), 256, 0.6),
+    ),
+    case(
+        "route-4096",
+        "one to one over a route, 4 KiB; CPU of both servers",
+        false,
+        |p, s| streams::over_route(p, s.of(75_000), 4096, 0.7),
+    ),
     case("req-1", "request and reply, one at a time", true, |p, s| {
         requests::measure(p, 1, s.of(20_000))
     }),

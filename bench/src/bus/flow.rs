@@ -230,6 +230,8 @@ pub(crate) struct Crowd {
     pub(crate) fan_out: u64,
     /// Whether payloads carry the time of departure.
     pub(crate) stamped: bool,
+    /// A server whose CPU time counts as well.
+    pub(crate) beside: Option<Server>,
 }
 
 // === impl Crowd ===
@@ -269,7 +271,8 @@ impl Crowd {
         let mut last_words = first
             .map(|first| first.connection.socket.try_clone())
             .transpose()?;
-        let cpu = server.cpu()?;
+        let cpu = || anyhow::Ok(server.cpu()? + self.beside.as_ref().map_or(Ok(0.0), Server::cpu)?);
+        let before = cpu()?;
         let started = Instant::now();
         let published = thread::scope(|scope| -> anyhow::Result<u64> {
             let (stop, counters) = (&stop, &counters);
@@ -322,7 +325,7 @@ impl Crowd {
         })
         .context("a phase of traffic")?;
         let seconds = started.elapsed().as_secs_f64();
-        let cpu = server.cpu()? - cpu;
+        let cpu = cpu()? - before;
         let mut phase = Phase {
             published,
             seconds,

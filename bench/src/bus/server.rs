@@ -26,11 +26,28 @@ pub(crate) struct Server {
 impl Server {
     /// Starts one and waits until it answers.
     pub(crate) fn start(peer: &Peer) -> anyhow::Result<Self> {
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        Server::start_with(peer, &[])
+    }
+
+    /// Starts two that are a cluster; the second dials the first.
+    pub(crate) fn pair(peer: &Peer) -> anyhow::Result<[Self; 2]> {
+        let [near, far] = [free_port()?, free_port()?];
+        let url = |port| format!("nats://127.0.0.1:{port}");
+        let words = |port| ["--cluster_name", "bench", "--cluster", &url(port)].map(str::to_owned);
+        let dials = ["--routes".to_owned(), url(near)];
+        Ok([
+            Server::start_with(peer, &words(near))?,
+            Server::start_with(peer, &[&words(far)[..], &dials].concat())?,
+        ])
+    }
+
+    fn start_with(peer: &Peer, words: &[String]) -> anyhow::Result<Self> {
+        let port = free_port()?;
         let log = peer.log_file();
         let out = File::create(&log).with_context(|| format!("create {}", log.display()))?;
         let child = peer
             .command(port)
+            .args(words)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(out)
@@ -89,6 +106,11 @@ impl Server {
             last = now;
         }
     }
+}
+
+/// A port of loopback that nobody listens on.
+fn free_port() -> anyhow::Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
 impl Drop for Server {

@@ -2,7 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 
@@ -48,6 +48,25 @@ impl Connection {
     pub(crate) fn subscribe(&mut self, what: &str) -> anyhow::Result<()> {
         self.send(format!("SUB {what}\r\n").as_bytes())?;
         self.sync()
+    }
+
+    /// Waits until what has been subscribed to at the server of `far` so far is known at this one's.
+    pub(crate) fn reaches(&mut self, far: &mut Connection) -> anyhow::Result<()> {
+        const PROBE: &str = "probe";
+        far.subscribe(&format!("{PROBE} 1"))?;
+        far.socket
+            .set_read_timeout(Some(Duration::from_millis(20)))?;
+        let until = Instant::now() + PATIENCE;
+        let mut buffer = [0; 4096];
+        loop {
+            self.send(&publish(PROBE, 0))?;
+            match far.socket.read(&mut buffer) {
+                Ok(count) if buffer[..count].starts_with(b"MSG ") => return Ok(()),
+                Ok(0) => bail!("the server hung up"),
+                Ok(_) | Err(_) if Instant::now() < until => {}
+                _ => bail!("nothing comes over the route"),
+            }
+        }
     }
 
     /// Reads until a line begins with `word`. Only where no messages come.

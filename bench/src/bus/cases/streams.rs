@@ -4,7 +4,7 @@ use crate::bus::flow::{Crowd, Phase, Publisher, Subscriber};
 use crate::bus::peers::Peer;
 use crate::bus::sample::Sample;
 use crate::bus::server::Server;
-use crate::bus::wire::delivery_len;
+use crate::bus::wire::{Connection, delivery_len};
 
 /// What everybody talks about.
 const SUBJECT: &str = "bench.data";
@@ -44,6 +44,28 @@ pub(super) fn fan_out(
         ..Crowd::default()
     };
     let phase = crowd.measure(&server, messages)?;
+    Ok(samples(&phase, phase.delivered, bar))
+}
+
+/// One publisher and one subscriber, each at a server of its own; the CPU time is that of both.
+pub(super) fn over_route(
+    peer: &Peer,
+    messages: usize,
+    size: usize,
+    bar: f64,
+) -> anyhow::Result<Vec<Sample>> {
+    let [near, far] = Server::pair(peer)?;
+    let frame_len = delivery_len(SUBJECT, "1", size);
+    let subscriber = Subscriber::new(&far, [format!("{SUBJECT} 1")].into_iter(), frame_len)?;
+    Connection::open(near.port)?.reaches(&mut Connection::open(far.port)?)?;
+    let mut crowd = Crowd {
+        subscribers: vec![subscriber],
+        publishers: vec![Publisher::of(&near, SUBJECT, size)?],
+        fan_out: 1,
+        beside: Some(far),
+        ..Crowd::default()
+    };
+    let phase = crowd.measure(&near, messages)?;
     Ok(samples(&phase, phase.delivered, bar))
 }
 

@@ -44,6 +44,7 @@ fn run(
         publishers: vec![Publisher::of(&server, SUBJECT, SIZE)?],
         fan_out: readers as u64,
         stamped: true,
+        ..Crowd::default()
     };
     crowd.phase(&server, messages / 20)?;
     let mut silent = stuck.then(|| Connection::open(server.port)).transpose()?;
