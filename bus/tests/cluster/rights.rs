@@ -142,6 +142,8 @@ async fn who_asks_for_more_than_he_may_have_gets_the_rest() {
     a.reload(routes(
         serde_json::json!({ "export": { "allow": ["q.>"], "deny": ["q.no"] } }),
     ));
+    // The route has seen the new settings when it answers.
+    peer.sync().await;
     from.send(all).await;
     sync(&mut from).await;
     let told = peer.sync().await;
