@@ -15,6 +15,7 @@ pub(crate) mod interest;
 pub(crate) mod mesh;
 pub(crate) mod node;
 pub mod parser;
+mod relief;
 mod rights;
 pub(crate) mod route;
 mod security;

@@ -45,6 +45,8 @@ pub(crate) struct Link<S: Side> {
     pub(crate) talk: S,
     /// Whether the socket takes nothing at the moment.
     pub(crate) blocked: bool,
+    /// Whether it is not read from for now.
+    pub(crate) held: bool,
     timer: Pin<Box<Sleep>>,
     /// Whether what is read must be decoded first.
     coded: bool,
@@ -141,6 +143,7 @@ impl<S: Side> Link<S> {
             parser: Parser::new(rules),
             talk,
             blocked: false,
+            held: false,
             timer: Box::pin(tokio::time::sleep_until(Instant::now())),
             more: false,
             paused: false,
@@ -208,6 +211,9 @@ impl<S: Side> Link<S> {
         // Before reading: one who always has something to say is not exempt from deadlines.
         if self.timer.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Event::Timer);
+        }
+        if self.held {
+            return Poll::Pending;
         }
         self.poll_turn(cx).map(Event::Turn)
     }

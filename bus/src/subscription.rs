@@ -53,6 +53,39 @@ pub(crate) struct Remote {
     pub(crate) peer: u32,
     /// How many members the queue group has there.
     pub(crate) weight: AtomicU32,
+    /// The connection to that server by which it told what it listens to before this one.
+    pub(crate) elder: Option<Arc<Elder>>,
+}
+
+/// A connection to another server that is about to be replaced by one to the same. What goes there goes by
+/// the elder until all interest has been taken back on it: at no time by both, so that the order is kept.
+#[derive(Debug)]
+pub(crate) struct Elder {
+    client: Arc<Client>,
+    gone: AtomicBool,
+}
+
+// === impl Elder ===
+
+impl Elder {
+    pub(crate) fn new(client: Arc<Client>) -> Self {
+        Elder {
+            client,
+            gone: AtomicBool::new(false),
+        }
+    }
+
+    /// The connection, while it is the one to use.
+    pub(crate) fn in_use(&self) -> Option<&Arc<Client>> {
+        if self.gone.load(Ordering::Relaxed) {
+            return None;
+        }
+        if self.client.subscription_count() == 0 {
+            self.gone.store(true, Ordering::Relaxed);
+            return None;
+        }
+        Some(&self.client)
+    }
 }
 
 /// A part of the server that answers messages. Called in the publisher's turn: it takes what it needs and goes.

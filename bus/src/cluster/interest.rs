@@ -76,7 +76,10 @@ impl Interest {
         for shard in &self.shards {
             let shard = &mut *shard.lock();
             shard.tell(peer, |_| true);
-            shard.peers.push(Arc::clone(peer));
+            // It may have been told before, and be in use again.
+            if !shard.peers.iter().any(|known| Arc::ptr_eq(known, peer)) {
+                shard.peers.push(Arc::clone(peer));
+            }
         }
         peer.raise(signal::FLUSH);
     }

@@ -102,6 +102,14 @@ impl Mesh {
         self.peers.get(peer).map(|peer| peer.active.route)
     }
 
+    /// All connections to a peer.
+    pub(crate) fn lines(&self, peer: &str) -> Vec<u64> {
+        let peer = self.peers.get(peer).into_iter();
+        peer.flat_map(|peer| std::iter::once(&peer.active).chain(&peer.spares))
+            .map(|line| line.route)
+            .collect()
+    }
+
     /// The connections in use, one to each peer.
     pub(crate) fn active(&self) -> impl Iterator<Item = u64> + '_ {
         self.peers.values().map(|peer| peer.active.route)

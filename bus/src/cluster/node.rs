@@ -24,9 +24,10 @@ use super::mesh::{Departure, Mesh, Settled, Welcome};
 use super::rights::{RouteRights, Told};
 use super::route::Route;
 use super::urls::{self, PeerUrls};
+use crate::client::Client;
 use crate::config::{self, RouteUrl, SubjectRules};
 use crate::hub::Hub;
-use crate::protocol::{self, frame};
+use crate::protocol;
 use crate::session::End;
 use crate::settings::Settings;
 use crate::subscription;
@@ -330,7 +331,7 @@ impl Node {
                     if route.is_configured() {
                         active.configured.store(true, Ordering::Relaxed);
                     }
-                    active.say(frame::PING);
+                    active.ask();
                     active.heard()
                 });
                 Ok(Place {
@@ -341,13 +342,18 @@ impl Node {
         }
     }
 
-    /// A spare connection has waited long enough; `heard` is from its [`Place`].
+    /// A spare connection has waited long enough; `heard` is from its [`Place`]. Gives the one that it
+    /// replaces, when that is alive: it is to be relieved in steps, see [`Node::relieve`].
     ///
     /// # Errors
     /// It must end.
-    pub(crate) fn settle(&self, route: &Arc<Route>, heard: u64) -> Result<(), RouteEnd> {
+    pub(crate) fn settle(
+        &self,
+        route: &Arc<Route>,
+        heard: u64,
+    ) -> Result<Option<Arc<Route>>, RouteEnd> {
         let Some(info) = route.info() else {
-            return Ok(());
+            return Ok(None);
         };
         let peer: Arc<str> = info.server_id.as_str().into();
         let mut mesh = self.mesh.lock();
@@ -355,23 +361,40 @@ impl Node {
         let active = mesh.active_of(&peer).and_then(|id| routes.get(&id));
         let alive = active.is_some_and(|active| active.heard() != heard);
         match mesh.settle(&peer, route.id(), alive) {
-            Settled::InUse => Ok(()),
+            Settled::InUse => Ok(None),
             Settled::Ends => Err(RouteEnd::Duplicate(peer)),
             Settled::Replaces(old) => {
                 self.interest.join(&route.client);
-                if let Some(old) = routes.get(&old) {
-                    if alive {
-                        // In steps: it takes back what it told when that has been told by the new one,
-                        // and ends when nothing is on its way on it any more.
-                        old.client.raise(crate::client::signal::SETTLE);
-                    } else {
-                        self.interest.leave(&old.client);
-                        old.client.end(End::Stale);
-                    }
+                let old = routes.get(&old).cloned();
+                if let Some(old) = old.as_ref().filter(|_| !alive) {
+                    self.interest.leave(&old.client);
+                    old.client.end(End::Stale);
                 }
-                Ok(())
+                Ok(old.filter(|_| alive))
             }
         }
+    }
+
+    /// Takes back on a connection what the peer has been told by another one meanwhile. Gives how many
+    /// PONGs it will have had when there is nothing on its way any more; then it ends.
+    pub(crate) fn relieve(&self, old: &Route) -> u64 {
+        self.interest.withdraw(&old.client);
+        let answers = old.ask();
+        old.client.raise(crate::client::signal::SETTLE);
+        answers
+    }
+
+    /// Another connection to the same server, by which that has told what it listens to.
+    pub(crate) fn elder_of(&self, route: &Route) -> Option<Arc<Client>> {
+        let info = route.info()?;
+        let ids = self.mesh.lock().lines(&info.server_id);
+        let others: Vec<_> = {
+            let routes = self.routes.lock();
+            let others = ids.iter().filter(|id| **id != route.id());
+            others.filter_map(|id| routes.get(id).cloned()).collect()
+        };
+        let mut clients = others.into_iter().map(|other| Arc::clone(&other.client));
+        clients.find(|client| client.subscription_count() > 0)
     }
 
     /// A connection has ended.

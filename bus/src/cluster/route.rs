@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use super::info::{Gossip, RouteInfo};
 use crate::client::{Client, signal};
 use crate::outbound::ChunkPool;
+use crate::protocol::frame;
 
 /// A connection to another server.
 #[derive(Debug)]
@@ -22,6 +23,9 @@ pub(crate) struct Route {
     pub(crate) gossip: Gossip,
     /// Turns in which something came from it.
     heard: AtomicU64,
+    /// PINGs sent, and PONGs that came.
+    asked: AtomicU64,
+    answered: AtomicU64,
     /// The last round trip, in microseconds; 0 before the first.
     rtt: AtomicU64,
     /// What the peer has said of itself.
@@ -43,6 +47,8 @@ impl Route {
             configured: AtomicBool::new(configured),
             gossip,
             heard: AtomicU64::new(0),
+            asked: AtomicU64::new(0),
+            answered: AtomicU64::new(0),
             rtt: AtomicU64::new(0),
             info: Mutex::new(None),
         }
@@ -76,6 +82,34 @@ impl Route {
     /// Grows with everything that comes.
     pub(crate) fn heard(&self) -> u64 {
         self.heard.load(Ordering::Relaxed)
+    }
+
+    /// Sends a PING, from whatever thread; gives what [`Route::answered`] is to reach for its answer.
+    pub(crate) fn ask(&self) -> u64 {
+        self.note_asked();
+        self.say(frame::PING);
+        // With those that others send meanwhile: then this one is answered in any case.
+        self.asked.load(Ordering::Acquire)
+    }
+
+    /// Notes that a PING is being sent.
+    pub(crate) fn note_asked(&self) {
+        self.asked.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Notes a PONG; everything before it has been handled.
+    pub(crate) fn note_answered(&self) {
+        self.answered.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// PONGs that came.
+    pub(crate) fn answered(&self) -> u64 {
+        self.answered.load(Ordering::Acquire)
+    }
+
+    /// Whether a PING is still unanswered.
+    pub(crate) fn awaits_answer(&self) -> bool {
+        self.answered() < self.asked.load(Ordering::Acquire)
     }
 
     /// The last round trip.

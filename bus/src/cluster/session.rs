@@ -16,6 +16,7 @@ use super::end::{self, RouteEnd};
 use super::info::{Gossip, RouteConnect};
 use super::node::{self, Node};
 use super::parser::Rules;
+use super::relief::{GRACE, Relief};
 use super::route::Route;
 use super::talk::Talk;
 use super::{credentials, dial::Outcome};
@@ -31,10 +32,8 @@ use crate::worker::Arrival;
 
 /// When a peer is pinged first.
 const FIRST_PING: Duration = Duration::from_secs(1);
-/// How long a second connection to a peer waits for the first one to end, or to prove alive.
-const GRACE: Duration = Duration::from_millis(700);
-/// How often it waits once more for a peer that still uses it.
-const SETTLED: u32 = 4;
+/// How often it waits once more for a peer that still uses it: longer than that waits with a [`Relief`].
+const SETTLED: u32 = 90;
 /// A peer may take this long to say who it is, once it has been let in.
 const INTRODUCTION: Duration = Duration::from_secs(5);
 /// How long the last words to a peer may take to get onto the wire, and for how long what it still sends
@@ -59,8 +58,10 @@ pub(crate) struct RouteSession {
     patient_until: Option<(Instant, Wait)>,
     settle_at: Option<Instant>,
     settled: u32,
-    /// Whether the peer is to be told next that it hears all by another connection.
-    withdraws: bool,
+    /// Whether it has asked the peer, before it ends, if all has come.
+    asked: bool,
+    /// The connection that this one replaces.
+    relief: Option<Relief>,
 }
 
 /// What a peer is waited for.
@@ -145,7 +146,8 @@ impl RouteSession {
             patient_until: None,
             settle_at: None,
             settled: 0,
-            withdraws: false,
+            asked: false,
+            relief: None,
         };
         let handshake = settings
             .route_tls
@@ -378,7 +380,6 @@ impl RouteSession {
         }
         if signals & signal::SETTLE != 0 {
             // The other one is in use, and alive.
-            self.withdraws = true;
             self.link.talk.spare = Some(u64::MAX);
             self.settle_at = Some(Instant::now() + GRACE);
             self.arm_timer();
@@ -408,25 +409,31 @@ impl RouteSession {
             self.settle_at = None;
             if let Some(heard) = self.link.talk.spare.take() {
                 let Talk { node, route, .. } = &self.link.talk;
-                let withdraws = std::mem::take(&mut self.withdraws);
-                if withdraws {
-                    node.interest.withdraw(&self.link.client);
-                }
                 let settled = node.settle(route, heard);
                 // The peer still tells its interest here: it shall have told it on the other one
-                // before this one ends, or what is published meanwhile is lost.
-                if settled.is_err()
-                    && (withdraws || self.link.client.subscription_count() > 0)
-                    && self.settled < SETTLED
-                {
+                // before this one ends, or what is published meanwhile is lost. So would be what is
+                // still on its way to it.
+                let ends = settled.is_err();
+                let used = self.link.client.subscription_count() > 0;
+                if ends && !used && !std::mem::replace(&mut self.asked, true) {
+                    route.ask();
+                }
+                if ends && (used || route.awaits_answer()) && self.settled < SETTLED {
                     self.settled += 1;
                     self.link.talk.spare = Some(u64::MAX);
                     self.settle_at = Some(now + GRACE);
                 } else {
-                    settled.map_err(End::Route)?;
+                    let old = settled.map_err(End::Route)?;
+                    self.relief = old.map(|old| Relief::begin(old, now));
                 }
             }
         }
+        if let Some(relief) = &mut self.relief
+            && relief.go_on(&self.link.talk.node, now).is_done()
+        {
+            self.relief = None;
+        }
+        self.link.held = self.relief.as_ref().is_some_and(Relief::holds);
         if self.next_ping <= now {
             let interval = node::ping_interval(&self.link.talk.hub);
             let jitter = interval.mul_f64(rand::rng().random_range(0.0..0.2));
@@ -447,6 +454,7 @@ impl RouteSession {
             return Err(End::Stale);
         }
         self.link.talk.pings_out += 1;
+        self.link.talk.route.note_asked();
         self.link.talk.pinged_at = Some(std::time::Instant::now());
         self.link.send(frame::PING);
         Ok(())
@@ -460,12 +468,16 @@ impl RouteSession {
     }
 
     fn arm_timer(&mut self) {
+        let now = Instant::now();
         let mut next = self.next_ping;
         if let Some((until, _)) = self.patient_until {
             next = next.min(until);
         }
         if let Some(at) = self.settle_at {
             next = next.min(at);
+        }
+        if let Some(relief) = &self.relief {
+            next = next.min(relief.next(now));
         }
         self.link.arm_timer(next, self.write_deadline());
     }

@@ -24,7 +24,7 @@ use crate::protocol::frame;
 use crate::session::End;
 use crate::subject;
 use crate::sublist::Member as _;
-use crate::subscription::{Remote, Special, Subscription};
+use crate::subscription::{Elder, Remote, Special, Subscription};
 
 /// Subscriptions of one peer: more than any cluster has, and still bounded.
 const INTEREST: usize = 1 << 22;
@@ -43,6 +43,9 @@ pub(super) struct Talk {
     number: Option<u32>,
     /// Set when this is a spare connection: how much had been heard of the other one.
     pub(super) spare: Option<u64>,
+    /// The connection by which the peer has told its interest before this one; looked for when it
+    /// begins to tell it here.
+    elder: Option<Option<Arc<Elder>>>,
     /// Accounts by name, as messages name them.
     accounts: HashMap<Box<[u8]>, Arc<Account>>,
     /// The account of the last message.
@@ -77,6 +80,7 @@ impl Side for Talk {
             }
             Op::Pong => {
                 self.pings_out = 0;
+                self.route.note_answered();
                 self.joining = None;
                 if let Some(at) = self.pinged_at.take() {
                     self.route.set_rtt(at.elapsed());
@@ -129,6 +133,7 @@ impl Talk {
             words: None,
             number: None,
             spare: None,
+            elder: None,
             accounts: HashMap::new(),
             last: None,
             key: Vec::new(),
@@ -161,7 +166,10 @@ impl Talk {
         if let Some(words) = self.words.take_if(|_| ready) {
             desk.send(client, &words);
             // With a ping, if this server has dialled.
-            self.pinged_at = self.route.dialled.then(Instant::now);
+            if self.route.dialled {
+                self.route.note_asked();
+                self.pinged_at = Some(Instant::now());
+            }
         }
     }
 
@@ -316,6 +324,7 @@ impl Talk {
                 account: Arc::clone(&account),
                 peer: number,
                 weight: AtomicU32::new(interest.weight),
+                elder: self.elder(),
             }),
             filter,
             ..Special::default()
@@ -323,6 +332,15 @@ impl Talk {
         let sub = Subscription::new(Arc::clone(&client), interest.subject, &self.key, special);
         client.enrol(seed, &Arc::new(sub), |sub| account.insert(sub));
         Ok(())
+    }
+
+    fn elder(&mut self) -> Option<Arc<Elder>> {
+        let Talk { node, route, .. } = self;
+        let find = || {
+            node.elder_of(route)
+                .map(|elder| Arc::new(Elder::new(elder)))
+        };
+        self.elder.get_or_insert_with(find).clone()
     }
 
     fn unsubscribe(&mut self, interest: &Interest<'_>) -> Result<(), RouteEnd> {
@@ -382,6 +400,7 @@ impl Talk {
                         account: Arc::clone(&remote.account),
                         peer: remote.peer,
                         weight: AtomicU32::new(weight),
+                        elder: remote.elder.clone(),
                     }),
                     ..Special::default()
                 }))

@@ -40,10 +40,12 @@ impl Targets {
     /// The place of the server that `sub` stands for.
     fn place(&mut self, sub: &Subscription) -> usize {
         let peer = sub.remote().map_or(0, |remote| remote.peer);
+        let elder = sub.remote().and_then(|remote| remote.elder.as_ref());
         match self.list.iter().position(|target| target.peer == peer) {
             Some(at) => at,
             None => {
-                let route = Arc::clone(&sub.client);
+                let elder = elder.and_then(|elder| elder.in_use());
+                let route = Arc::clone(elder.unwrap_or(&sub.client));
                 self.list.push(Target { peer, route });
                 self.list.len() - 1
             }

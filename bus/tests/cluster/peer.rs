@@ -15,14 +15,38 @@ impl Peer {
     async fn of_version(to: &Server, id: &str, proto: u32) -> Self {
         let mut raw = Raw::dial(to.routes).await;
         raw.send(format!(
-            "CONNECT {{\"name\":\"{id}\",\"cluster\":\"test\",\"headers\":true}}\r\n\
-             INFO {{\"server_id\":\"{id}\",\"server_name\":\"{id}\",\"proto\":{proto},\"headers\":true,\
+            "CONNECT {{\"name\":\"{id}\",\"cluster\":\"test\",\"headers\":true}}\r\n"
+        ))
+        .await;
+        Peer(raw).introduced(id, proto).await
+    }
+
+    /// Waits until a server dials it, and says who it is.
+    async fn answer(at: &tokio::net::TcpListener, id: &str) -> Self {
+        let (socket, _) = at.accept().await.unwrap();
+        let mut raw = Raw::over(socket);
+        assert!(raw.line().await.starts_with("CONNECT "));
+        Peer(raw).introduced(id, 1).await
+    }
+
+    async fn introduced(mut self, id: &str, proto: u32) -> Self {
+        self.send(&format!(
+            "INFO {{\"server_id\":\"{id}\",\"server_name\":\"{id}\",\"proto\":{proto},\"headers\":true,\
              \"cluster\":\"test\",\"max_payload\":1048576}}\r\n"
         ))
         .await;
-        let mut peer = Peer(raw);
-        peer.sync().await;
-        peer
+        self.sync().await;
+        self
+    }
+
+    /// The next thing it is told about this subject.
+    async fn told(&mut self, subject: &str) -> String {
+        loop {
+            let told = line(&mut self.0).await;
+            if told.split(' ').any(|word| word == subject) {
+                return told;
+            }
+        }
     }
 
     pub(crate) async fn send(&mut self, text: &str) {
@@ -72,6 +96,81 @@ async fn a_message_for_a_group_that_has_just_left_is_passed_on() {
         ["RMSG $G rest + back q 2", "ho"],
         "and nothing for a group that nobody is in"
     );
+}
+
+/// A server that dials its peer and is dialled by it: of the two connections that come of it, it uses the
+/// first one, and the second one in the end, as that was dialled by the one with the smaller id.
+async fn dialled_twice() -> (Server, [Peer; 2]) {
+    const ID: &str = "APEER";
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let routes = [listener.local_addr().unwrap()];
+    let (a, first) = tokio::join!(
+        server("a", &routes, serde_json::json!({})),
+        Peer::answer(&listener, ID)
+    );
+    let second = Peer::dial(&a, ID).await;
+    (a, [first, second])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_replaces_another_is_read_after_it() {
+    let (a, [mut first, mut second]) = dialled_twice().await;
+    let mut to = a.client().await;
+    to.send("SUB flow 1\r\n").await;
+    sync(&mut to).await;
+    assert_eq!(first.told("flow").await, "RS+ $G flow");
+    // It is told on the second one before it is taken back on the first one.
+    let both = async {
+        assert_eq!(second.told("flow").await, "RS+ $G flow");
+        first.told("flow").await
+    };
+    assert_eq!(both.await, "RS- $G flow");
+    second.send("RMSG $G flow 1\r\n2\r\n").await;
+    for _ in 0..200 {
+        // Long enough for it to come, if it was read.
+        sync(&mut to).await;
+    }
+    first.send("RMSG $G flow 1\r\n1\r\n").await;
+    // Among what is answered here is that it has been told all.
+    first.sync().await;
+    for n in 1..=2 {
+        to.expect(&format!("MSG flow 1 1\r\n{n}\r\n")).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_gets_all_by_one_connection_until_it_has_taken_everything_back_there() {
+    let (a, [mut first, mut second]) = dialled_twice().await;
+    first.send("RS+ $G one\r\nRS+ $G two\r\n").await;
+    first.sync().await;
+    second
+        .send("RS+ $G one\r\nRS+ $G two\r\nRS+ $G new\r\n")
+        .await;
+    second.sync().await;
+    let mut from = a.client().await;
+    let all = "PUB one 0\r\n\r\nPUB two 0\r\n\r\nPUB new 0\r\n\r\n";
+    let told = [
+        "RMSG $G one 0",
+        "",
+        "RMSG $G two 0",
+        "",
+        "RMSG $G new 0",
+        "",
+    ];
+    for taken_back in ["", "RS- $G one\r\n"] {
+        first.send(taken_back).await;
+        first.sync().await;
+        from.send(all).await;
+        sync(&mut from).await;
+        assert_eq!(first.sync().await, told);
+        assert_eq!(second.sync().await, [""; 0]);
+    }
+    first.send("RS- $G two\r\n").await;
+    first.sync().await;
+    from.send(all).await;
+    sync(&mut from).await;
+    assert_eq!(first.sync().await, [""; 0]);
+    assert_eq!(second.sync().await, told);
 }
 
 #[tokio::test(flavor = "multi_thread")]

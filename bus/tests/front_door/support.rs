@@ -110,15 +110,20 @@ pub(crate) struct Raw {
 impl Raw {
     pub(crate) async fn dial(address: SocketAddr) -> Self {
         let socket = TcpStream::connect(address).await.unwrap();
-        socket.set_nodelay(true).unwrap();
-        let mut raw = Raw {
-            socket,
-            unread: Vec::new(),
-            info: serde_json::Value::Null,
-        };
+        let mut raw = Raw::over(socket);
         let line = raw.line().await;
         raw.info = serde_json::from_str(line.strip_prefix("INFO ").unwrap()).unwrap();
         raw
+    }
+
+    /// One over this socket, where somebody else speaks first.
+    pub(crate) fn over(socket: TcpStream) -> Self {
+        socket.set_nodelay(true).unwrap();
+        Raw {
+            socket,
+            unread: Vec::new(),
+            info: serde_json::Value::Null,
+        }
     }
 
     pub(crate) async fn send(&mut self, text: impl AsRef<[u8]>) {
