@@ -11,7 +11,7 @@ mod traces;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
@@ -144,11 +144,9 @@ fn read_dialogues(text: &str) -> Vec<Dialogue> {
 
 impl Server {
     fn start(program: &Path, config: &str) -> Self {
-        let free = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = free.local_addr().unwrap();
-        drop(free);
         let mut file = tempfile::NamedTempFile::new().unwrap();
-        write!(file, "listen: \"{address}\"\n{config}").unwrap();
+        // Any port: one that was free a moment ago may be somebody else's.
+        write!(file, "listen: \"127.0.0.1:-1\"\n{config}").unwrap();
         let log = tempfile::NamedTempFile::new().unwrap();
         let process = Command::new(program)
             .arg("-c")
@@ -156,22 +154,24 @@ impl Server {
             .stderr(log.reopen().unwrap())
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start {program:?}: {error}"));
-        let mut server = Server { process, address };
-        let begun = Instant::now();
-        // By its word: a connection to try would be one of those that are counted.
-        let is_ready = || {
-            std::fs::read_to_string(log.path())
-                .unwrap()
-                .contains("Server is ready")
+        let mut server = Server {
+            process,
+            address: (Ipv4Addr::LOCALHOST, 0).into(),
         };
-        while !is_ready() {
+        let begun = Instant::now();
+        loop {
+            // By its word: a connection to try would be one of those that are counted.
+            let said = std::fs::read_to_string(log.path()).unwrap();
+            if said.contains("Server is ready") {
+                server.address = listening(&said);
+                return server;
+            }
             if let Some(status) = server.process.try_wait().unwrap() {
-                panic!("{program:?} ended with {status} on:\n{config}");
+                panic!("{program:?} ended with {status} on:\n{config}\n{said}");
             }
             assert!(begun.elapsed() < PATIENCE, "{program:?} is not ready");
             std::thread::yield_now();
         }
-        server
     }
 
     /// Connects and takes the INFO.
@@ -194,4 +194,12 @@ impl Drop for Server {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// Where a server says that it listens for clients.
+fn listening(log: &str) -> SocketAddr {
+    let said = "Listening for client connections on ";
+    let mut lines = log.lines().filter_map(|line| line.split_once(said));
+    let (_, address) = lines.next().expect("it listens");
+    address.trim().parse().unwrap()
 }
