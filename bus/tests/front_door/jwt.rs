@@ -5,7 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use nkeys::KeyPair;
 use serde_json::{Value, json};
 
-use super::support::{Raw, TestBroker, broker};
+use super::support::{Raw, TestBroker, broker, eventually};
 
 /// An operator and two accounts, the second of which imports from the first.
 struct World {
@@ -233,6 +233,57 @@ async fn time_runs_out() {
         .ends_with("-ERR 'Account Authentication Expired'\r\n")
         .await;
     other.sync().await;
+}
+
+#[tokio::test]
+async fn time_runs_out_for_many_at_once() {
+    const EACH: usize = 150;
+    let world = World::new();
+    let (users, account) = (now() + 12, now() + 14);
+    let mut config = world.config(json!({ "exp": account }), json!({}));
+    config["workers"] = 1.into();
+    let broker = broker(config).await;
+    let mut innocent = member(&broker, &world.other).await;
+    innocent.send("SUB calm 1\r\n").await;
+    innocent.sync().await;
+    let come = async |extra: Value| {
+        let user = KeyPair::new_user();
+        let mut client = dial(&broker, &world.account, &user, extra, unlimited()).await;
+        // All that has to be given up as well.
+        let lines = (0..200).map(|n| format!("SUB w.{n}.* {n}\r\nSUB x.{n} x{n}\r\n"));
+        client.send(lines.collect::<String>()).await;
+        client.sync().await;
+        client
+    };
+    let (mut first, mut second) = (Vec::new(), Vec::new());
+    for _ in 0..EACH {
+        first.push(come(json!({ "exp": users })).await);
+        second.push(come(json!({})).await);
+    }
+    assert!(now() < users, "it took too long to come");
+    while now() < account + 2 {
+        let asked = std::time::Instant::now();
+        innocent.send("PUB calm 2\r\nok\r\n").await;
+        innocent.expect("MSG calm 1 2\r\nok\r\n").await;
+        let took = asked.elapsed();
+        assert!(took < std::time::Duration::from_secs(2), "{took:?}");
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    for client in &mut first {
+        client
+            .ends_with("-ERR 'User Authentication Expired'\r\n")
+            .await;
+    }
+    for client in &mut second {
+        client
+            .ends_with("-ERR 'Account Authentication Expired'\r\n")
+            .await;
+    }
+    eventually("all is given up", || {
+        broker.handle.stats().subscriptions.len == 1
+    })
+    .await;
+    innocent.sync().await;
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use async_nats::ConnectOptions;
 use cupola_bus::{Config, Listeners, build};
 use futures_util::StreamExt as _;
 use rcgen::{DnType, SanType};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 
@@ -201,6 +201,64 @@ async fn a_certificate_says_who_the_user_is() {
             .await;
         assert_eq!(client.hear().await, verdict, "{certificate}");
     }
+}
+
+#[tokio::test]
+async fn who_is_known_by_a_certificate_is_looked_at_again_by_a_reload() {
+    let authority = Authority::new();
+    let everybody = ["joe", "sue", "bob", "ann"];
+    for name in everybody {
+        authority.issue(name, |params| {
+            let mail = format!("{name}@example");
+            params.subject_alt_names = vec![SanType::Rfc822Name(mail.try_into().unwrap())];
+        });
+    }
+    let section = authority.section_with(json!({ "verify_and_map": true }));
+    let config = |users: Value| json!({ "tls": section, "authorization": { "users": users } });
+    let broker = broker(config(json!([
+        { "user": "joe@example", "permissions": { "publish": { "allow": ["joe"] } } },
+        { "user": "sue@example" }, { "user": "bob@example" }, { "user": "ann@example" },
+    ])))
+    .await;
+    let come = async |name: &str| {
+        let mut client = socket(&broker).await;
+        client.info().await;
+        let tls = authority.client(Some(name));
+        let mut client = begin_tls(client.into_inner(), tls).await.unwrap();
+        client.say(format!("{QUIET}SUB a 1\r\n")).await;
+        client.sync().await;
+        client
+    };
+    let mut joe = come("joe").await;
+    let mut sue = come("sue").await;
+    let mut bob = come("bob").await;
+    let mut ann = come("ann").await;
+    // One may do other things, one is gone, one stays, and one needs a password now.
+    broker.reload(config(json!([
+        { "user": "joe@example", "permissions": {
+            "publish": { "allow": ["other"] }, "subscribe": { "allow": ["x"] } } },
+        { "user": "bob@example" }, { "user": "ann@example", "password": "pw" },
+    ])));
+    // As nats-server 2.9.10 and 2.15.1 have it.
+    let lost = "-ERR 'Permissions Violation for Subscription to \"a\" (sid \"1\")'";
+    assert_eq!(joe.hear().await, lost);
+    joe.say("PUB joe 0\r\n\r\nPUB other 0\r\n\r\n").await;
+    let denied = "-ERR 'Permissions Violation for Publish to \"joe\"'";
+    assert_eq!(joe.hear().await, denied);
+    joe.sync().await;
+    sue.ends().await;
+    bob.say("PUB a 2\r\nhi\r\n").await;
+    assert_eq!(bob.hear().await, "MSG a 1 2");
+    assert_eq!(bob.hear().await, "hi");
+    assert_eq!(ann.hear().await, "-ERR 'Authorization Violation'");
+    ann.ends().await;
+    // Nobody by these certificates comes in as before.
+    let mut again = socket(&broker).await;
+    again.info().await;
+    let tls = authority.client(Some("sue"));
+    let mut again = begin_tls(again.into_inner(), tls).await.unwrap();
+    again.say(QUIET).await;
+    assert_eq!(again.hear().await, "-ERR 'Authorization Violation'");
 }
 
 #[tokio::test]

@@ -1,96 +1,19 @@
 //! Connections that use up the file descriptors the system gives a process.
 
 use std::net::SocketAddr;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 
-use super::support::{PATIENCE, QUIET, Raw, eventually};
+use super::program::Running;
+use super::support::{PATIENCE, QUIET, Raw};
 use super::{PROMPT, page, round_trip};
 
 /// So many may be open.
 const DESCRIPTORS: usize = 200;
-
-/// The program, which is gone when the test is over.
-struct Running {
-    process: Child,
-    folder: tempfile::TempDir,
-    ports: Value,
-}
-
-impl Running {
-    async fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("bus.conf");
-        let text = "listen: 127.0.0.1:-1, http: 127.0.0.1:-1, cluster { listen: 127.0.0.1:-1 }";
-        std::fs::write(&file, text).unwrap();
-        let log = std::fs::File::create(folder.path().join("log")).unwrap();
-        let process = Command::new("sh")
-            .args([
-                "-c",
-                &format!("ulimit -n {DESCRIPTORS}; exec \"$0\" \"$@\""),
-            ])
-            .arg(env!("CARGO_BIN_EXE_cupola-bus"))
-            .arg("-c")
-            .arg(&file)
-            .arg("--ports_file_dir")
-            .arg(folder.path())
-            .stderr(Stdio::from(log))
-            .spawn()
-            .unwrap();
-        let mut ports = Value::Null;
-        eventually("the ports file is there", || {
-            ports = ports_in(folder.path()).unwrap_or_default();
-            !ports.is_null()
-        })
-        .await;
-        Running {
-            process,
-            folder,
-            ports,
-        }
-    }
-
-    fn address(&self, what: &str) -> SocketAddr {
-        let url = self.ports[what][0].as_str().unwrap();
-        url.split("//").nth(1).unwrap().parse().unwrap()
-    }
-
-    /// Processor time it has used so far.
-    fn worked(&self) -> Duration {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id())).unwrap();
-        let fields: Vec<&str> = stat
-            .rsplit_once(')')
-            .unwrap()
-            .1
-            .split_whitespace()
-            .collect();
-        let ticks = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
-        Duration::from_millis(ticks * 10)
-    }
-
-    fn log_lines(&self) -> usize {
-        let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap();
-        log.lines().count()
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-fn ports_in(folder: &Path) -> Option<Value> {
-    let mut files = std::fs::read_dir(folder).ok()?.flatten();
-    let file = files.find(|file| file.path().extension().is_some_and(|it| it == "ports"))?;
-    serde_json::from_str(&std::fs::read_to_string(file.path()).ok()?).ok()
-}
+const CONFIG: &str = "listen: 127.0.0.1:-1, http: 127.0.0.1:-1, cluster { listen: 127.0.0.1:-1 }";
 
 async fn crowd(address: SocketAddr) -> Vec<TcpStream> {
     let mut crowd = Vec::new();
@@ -110,7 +33,7 @@ async fn greeting(socket: &mut TcpStream) -> Vec<u8> {
 
 #[tokio::test]
 async fn when_they_are_used_up_the_others_are_served_and_it_goes_on_afterwards() {
-    let running = Running::start().await;
+    let running = Running::start(DESCRIPTORS, CONFIG).await;
     let [clients, monitor, routes] =
         ["nats", "monitoring", "cluster"].map(|what| running.address(what));
     let mut innocent = Raw::dial(clients).await;

@@ -11,8 +11,10 @@ use tokio::net::TcpStream;
 #[allow(dead_code, reason = "other tests use the rest of it")]
 mod certificates;
 mod descriptors;
+mod leaving;
 mod memory;
 mod monitoring;
+mod program;
 mod requests;
 #[path = "../front_door/spoken.rs"]
 #[allow(dead_code, reason = "other tests use the rest of it")]

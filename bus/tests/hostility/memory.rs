@@ -1,7 +1,7 @@
 //! Those who make the broker keep things: all together may hold so much, and who holds most has to go.
 
 use serde_json::json;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::support::{QUIET, Raw, TestBroker, broker, eventually};
 use super::{PROMPT, page, round_trip, witness};
@@ -108,6 +108,17 @@ async fn subscriptions_take_half_of_it_at_most() {
     assert_eq!(metric(&broker, "subscription_bytes").await, own);
 }
 
+/// The most memory this process has had since it was last asked to count anew.
+fn peak() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .unwrap();
+    let kib = line.trim().trim_end_matches(" kB");
+    kib.parse::<usize>().unwrap() << 10
+}
+
 #[tokio::test]
 async fn one_message_to_very_many() {
     let broker = modest().await;
@@ -116,21 +127,30 @@ async fn one_message_to_very_many() {
         let mut raw = broker.greeted(QUIET).await;
         raw.send("SUB all 1\r\n").await;
         raw.sync().await;
-        readers.push(raw);
+        readers.push(raw.socket);
     }
-    let reading = readers.into_iter().map(|mut raw| {
+    let frame = format!("PUB all 1000000\r\n{}\r\n", "x".repeat(1_000_000));
+    let wanted = "MSG all 1 1000000\r\n".len() + 1_000_002;
+    let mut publisher = broker.greeted(QUIET).await;
+    let reading = readers.into_iter().map(|mut socket| {
         tokio::spawn(async move {
-            raw.expect("MSG all 1 1000000\r\n").await;
-            raw.bytes(1_000_002).await;
+            let mut scrap = [0; 16 << 10];
+            let mut count = 0;
+            while count < wanted {
+                count += socket.read(&mut scrap).await.unwrap();
+            }
+            socket
         })
     });
     let reading: Vec<_> = reading.collect();
+    std::fs::write("/proc/self/clear_refs", "5").unwrap();
+    let before = peak();
     // A hundred megabytes, of which a part is on its way before the last of it is made.
-    let mut publisher = broker.greeted(QUIET).await;
-    let frame = format!("PUB all 1000000\r\n{}\r\n", "x".repeat(1_000_000));
     publisher.send(frame).await;
     for reader in reading {
         reader.await.unwrap();
     }
+    let more = peak() - before;
+    assert!(more < 50 << 20, "{} MiB were held", more >> 20);
     assert_eq!(metric(&broker, "cut_for_memory_total").await, 0);
 }
