@@ -13,7 +13,9 @@ const KEPT: u64 = 64;
 pub(crate) enum For {
     /// Whoever connects: not of the last ones.
     Clients,
-    /// Monitors: half of the last ones.
+    /// Other servers, and who says to be one: half of the last ones.
+    Routes,
+    /// Monitors: three quarters of the last ones.
     Monitors,
 }
 
@@ -30,7 +32,8 @@ fn kept(limit: u64, from: For) -> u64 {
     let all = KEPT.min(limit / 8);
     match from {
         For::Clients => all,
-        For::Monitors => all / 2,
+        For::Routes => all / 2,
+        For::Monitors => all / 4,
     }
 }
 
@@ -41,7 +44,8 @@ mod tests {
     #[test]
     fn the_last_ones_are_kept() {
         assert_eq!(kept(1024, For::Clients), 64);
-        assert_eq!(kept(1024, For::Monitors), 32);
+        assert_eq!(kept(1024, For::Routes), 32);
+        assert_eq!(kept(1024, For::Monitors), 16);
         assert_eq!(kept(100, For::Clients), 12);
         assert_eq!(kept(4, For::Clients), 0);
         assert!(!is_kept(&std::io::stdin(), For::Clients));

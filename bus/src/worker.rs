@@ -68,6 +68,14 @@ impl Door {
             Door::Routes => "ROUTE",
         }
     }
+
+    /// Whose file descriptors they take.
+    fn uses(self) -> For {
+        match self {
+            Door::Clients | Door::Websocket => For::Clients,
+            Door::Routes => For::Routes,
+        }
+    }
 }
 
 /// A connection that has just come in.
@@ -237,7 +245,7 @@ async fn accept(
         match listener.accept().await {
             Ok((socket, mut peer)) => {
                 pause = ACCEPT_PAUSE.0;
-                if door != Door::Routes && descriptors::is_kept(&socket, For::Clients) {
+                if descriptors::is_kept(&socket, door.uses()) {
                     if let Some(connections) = too_few.again(Instant::now()) {
                         tracing::error!(connections, "too few file descriptors: hung up");
                     }

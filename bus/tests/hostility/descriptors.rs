@@ -62,12 +62,18 @@ async fn when_they_are_used_up_the_others_are_served_and_it_goes_on_afterwards()
     }
     let mut route = TcpStream::connect(routes).await.unwrap();
     assert_eq!(greeting(&mut route).await, b"INFO ");
+    // Nor do those who only say to be servers keep anybody out.
+    let no_servers = crowd(routes).await;
+    let asked = Instant::now();
+    assert!(!page(monitor, "/varz").await.is_empty());
+    assert!(asked.elapsed() < PROMPT, "an operator waits");
+    assert!(round_trip(&mut innocent).await < PROMPT);
     // All that waits to be accepted costs neither the processor nor the log.
     tokio::time::sleep(Duration::from_secs(1)).await;
     let share = (running.worked() - worked).as_secs_f64() / begun.elapsed().as_secs_f64();
     assert!(share < 0.5, "it is busy: {share}");
     assert!(running.log_lines() < 200, "{}", running.log_lines());
-    drop((flood, also_idle));
+    drop((flood, also_idle, no_servers));
     let begun = Instant::now();
     loop {
         let mut socket = TcpStream::connect(clients).await.unwrap();
