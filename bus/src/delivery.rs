@@ -7,6 +7,8 @@ mod traced;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use tokio::sync::Semaphore;
+
 use crate::account::Account;
 use crate::client::{Client, Delivery};
 use crate::hash::Dice;
@@ -29,6 +31,8 @@ const PATIENT_EFFORT: usize = 64;
 const TIRED: usize = 32_768;
 /// Turns after which it is not either.
 const PATIENT_TURNS: usize = 32;
+/// Steps of handshakes between two looks at the sockets: some milliseconds.
+const HANDSHAKE_STEPS: usize = 4;
 
 /// What one worker works with. Each worker thread has one; nobody else touches it.
 #[derive(Debug)]
@@ -39,6 +43,8 @@ pub(crate) struct Desk {
     pub(crate) pool: ChunkPool,
     /// Where decoded bytes go, for connections with a codec.
     pub(crate) plain: Vec<u8>,
+    /// Whose handshakes may go on until the others of the worker have had their turn.
+    pub(crate) handshake_steps: Arc<Semaphore>,
     /// One for each account that has been published in, by its index.
     caches: Vec<MatchCache<Subscription>>,
     /// Clients for which something was queued and not flushed yet.
@@ -82,6 +88,7 @@ impl Desk {
             inbox: Self::inbox(),
             pool: ChunkPool::default(),
             plain: Vec::new(),
+            handshake_steps: Arc::new(Semaphore::new(HANDSHAKE_STEPS)),
             caches: Vec::new(),
             touched: Vec::new(),
             kept_back: (0, 0),

@@ -172,11 +172,13 @@ impl<S: Side> Link<S> {
         Ok(())
     }
 
-    /// Queues a frame and sends what is queued.
+    /// Queues a frame and sends what is queued. What others' turns have kept back goes out as well: a worker
+    /// that is busy with this and the like has no turns to flush after.
     pub(crate) fn send(&self, frame: &[u8]) {
         let mut desk = self.desk.lock();
         self.client.send(frame, &mut desk.pool);
         self.client.flush(&mut desk.pool);
+        desk.flush();
     }
 
     /// Sends what is queued.

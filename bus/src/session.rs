@@ -8,7 +8,7 @@ mod seat;
 mod tap;
 mod traced;
 
-use std::future::poll_fn;
+use std::future::{Future as _, poll_fn};
 use std::io;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -155,10 +155,20 @@ impl Session {
             }
             End::TooManyConnections
         };
-        Box::pin(self.hub.leave(&self.link.client, &end)).await;
+        self.leave(&end).await;
         end.log(&self.link.client, self.link.talk.claimed_name());
         Box::pin(self.farewell(&end)).await;
         self.link.client.out().close();
+    }
+
+    /// Gives up all it had, which may take long; what others' turns have kept back does not wait for it.
+    async fn leave(&self, end: &End) {
+        let mut leaving = Box::pin(self.hub.leave(&self.link.client, end));
+        poll_fn(|cx| {
+            self.link.desk.lock().flush();
+            leaving.as_mut().poll(cx)
+        })
+        .await;
     }
 
     async fn serve(&mut self) -> End {

@@ -1,12 +1,13 @@
 //! The beginning of a connection: TLS, the upgrade to a websocket, INFO. Whatever takes place before a
 //! client can say who it is has a deadline, and there is a bound on how many are at it.
 
-use std::future::poll_fn;
-use std::pin::Pin;
+use std::future::{Future as _, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead as _, ReadBuf};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
 use crate::client::signal;
@@ -184,10 +185,16 @@ impl Session {
             if count == 0 {
                 return Err(End::ClientClosed);
             }
+            let step = self.step(later).await?;
             let decoded = {
-                let pool = &mut self.link.desk.lock().pool;
-                self.link.client.decode(&buffer[..count], early, pool)
+                let mut desk = self.link.desk.lock();
+                // What others' turns have kept back does not wait for this.
+                desk.flush();
+                self.link
+                    .client
+                    .decode(&buffer[..count], early, &mut desk.pool)
             };
+            drop(step);
             match decoded.map_err(handshake_error)? {
                 Decoded::Open => {}
                 Decoded::More => self.link.more = true,
@@ -197,6 +204,22 @@ impl Session {
                 return Ok(());
             }
         }
+    }
+
+    /// Waits for its turn to go on with a handshake: each step of one can take a millisecond of the worker.
+    async fn step(&mut self, later: &mut u32) -> Result<OwnedSemaphorePermit, End> {
+        let steps = Arc::clone(&self.link.desk.lock().handshake_steps);
+        let mut acquiring = pin!(steps.acquire_owned());
+        let permit = poll_fn(|cx| {
+            if let Err(end) = self.look_around(cx, later) {
+                return Poll::Ready(Err(end));
+            }
+            acquiring.as_mut().poll(cx).map_err(|_| End::Shutdown)
+        })
+        .await?;
+        // Whoever waits already, for whatever else, has his turn before.
+        tokio::task::yield_now().await;
+        Ok(permit)
     }
 
     fn poll_read(

@@ -593,6 +593,35 @@ fn client_hello(authority: &Authority) -> Vec<u8> {
     hello
 }
 
+#[tokio::test]
+async fn very_many_hellos_at_once() {
+    let authority = Authority::new();
+    for way in [Way::Tls, Way::Both] {
+        let broker = serving(way, &authority, json!({})).await;
+        let mut innocent = witness(&broker).await;
+        let mut flood = Vec::new();
+        for _ in 0..3000 {
+            flood.push(socket(way, &broker).await);
+        }
+        eventually("all are there", || {
+            broker.handle.stats().connections > flood.len()
+        })
+        .await;
+        // To answer one costs far more than to send it.
+        let hello = client_hello(&authority);
+        for socket in &mut flood {
+            socket.write_all(&hello).await.unwrap();
+        }
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(2) {
+            let took = round_trip(&mut innocent).await;
+            assert!(took < PROMPT / 4, "{way:?}: {took:?}");
+        }
+        drop(flood);
+        only_one_is_left(&broker).await;
+    }
+}
+
 /// Each byte of these in a record of its own.
 fn shredded(bytes: &[u8]) -> Vec<u8> {
     let records = bytes.iter().map(|byte| [0x16, 3, 1, 0, 1, *byte]);
