@@ -4,7 +4,7 @@
 //! nats-server keeps the one it met first and ends the other at once, so that two of them may end one each.
 //! Here a second connection is kept as a *spare* for a moment: when the first one ends it takes its place,
 //! and nothing is lost. When both live on, both servers come to the same choice: the one dialled by the
-//! server with the smaller id stays.
+//! server with the smaller id stays; of two dialled by the same server that which it has chosen.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -163,8 +163,8 @@ impl Mesh {
     }
 
     /// A spare connection has waited long enough. `alive` tells whether the one in use has been heard of
-    /// meanwhile.
-    pub(crate) fn settle(&mut self, peer: &str, route: u64, alive: bool) -> Settled {
+    /// meanwhile, `chosen` whether the peer uses the spare one.
+    pub(crate) fn settle(&mut self, peer: &str, route: u64, alive: bool, chosen: bool) -> Settled {
         let Some(known) = self.peers.get_mut(peer) else {
             return Settled::Ends;
         };
@@ -177,7 +177,11 @@ impl Mesh {
         let spare = known.spares[at];
         // Who dials is known on both sides, and so is which id is smaller.
         let smaller = *self.own < *peer;
-        let stays = spare.dialled != known.active.dialled && spare.dialled == smaller;
+        let stays = if spare.dialled == known.active.dialled {
+            chosen && !spare.dialled
+        } else {
+            spare.dialled == smaller
+        };
         if alive && !stays {
             return Settled::Ends;
         }
@@ -215,7 +219,7 @@ mod tests {
         };
         assert_eq!(a.introduce("B", 2, false), spare);
         assert_eq!(a.part("B", 1), Departure::Heir(2));
-        assert_eq!(a.settle("B", 2, true), Settled::InUse);
+        assert_eq!(a.settle("B", 2, true, false), Settled::InUse);
         assert_eq!(a.part("B", 2), Departure::Last);
         assert!(!a.knows("B"));
         assert_eq!(a.introduce("B", 3, true), Welcome::First(2));
@@ -226,12 +230,24 @@ mod tests {
         let mut a = mesh("A");
         a.introduce("B", 1, true);
         a.introduce("B", 2, true);
-        assert_eq!(a.settle("B", 2, true), Settled::Ends);
+        assert_eq!(a.settle("B", 2, true, false), Settled::Ends);
         assert_eq!(a.part("B", 2), Departure::Unused);
         a.introduce("B", 3, true);
-        assert_eq!(a.settle("B", 3, false), Settled::Replaces(1));
+        assert_eq!(a.settle("B", 3, false, false), Settled::Replaces(1));
         assert_eq!(a.part("B", 1), Departure::Unused);
         assert_eq!(a.active().collect::<Vec<_>>(), [3]);
+    }
+
+    #[test]
+    fn who_has_dialled_twice_chooses() {
+        let (mut a, mut b) = (mesh("A"), mesh("B"));
+        for (route, other) in [(1, 2), (2, 1)] {
+            a.introduce("B", route, true);
+            b.introduce("A", other, false);
+        }
+        assert_eq!(a.settle("B", 2, true, true), Settled::Ends);
+        assert_eq!(b.settle("A", 1, true, false), Settled::Ends);
+        assert_eq!(b.settle("A", 1, true, true), Settled::Replaces(2));
     }
 
     #[test]
@@ -260,7 +276,7 @@ mod tests {
             for turn in order.into_iter().chain([true, false, true, false]) {
                 let (mesh, peer) = if turn { (&mut a, "B") } else { (&mut b, "A") };
                 for route in open.clone() {
-                    match mesh.settle(peer, route, true) {
+                    match mesh.settle(peer, route, true, false) {
                         Settled::Ends => open.retain(|one| *one != route),
                         Settled::InUse | Settled::Replaces(_) => {}
                     }

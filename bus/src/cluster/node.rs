@@ -360,7 +360,10 @@ impl Node {
         let routes = self.routes.lock();
         let active = mesh.active_of(&peer).and_then(|id| routes.get(&id));
         let alive = active.is_some_and(|active| active.heard() != heard);
-        match mesh.settle(&peer, route.id(), alive) {
+        // It tells its interest by the one that it uses; there is always some of its own.
+        let chosen = route.client.subscription_count() > 0
+            && active.is_none_or(|active| active.client.subscription_count() == 0);
+        match mesh.settle(&peer, route.id(), alive, chosen) {
             Settled::InUse => Ok(None),
             Settled::Ends => Err(RouteEnd::Duplicate(peer)),
             Settled::Replaces(old) => {

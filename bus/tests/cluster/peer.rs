@@ -43,6 +43,7 @@ impl Peer {
     async fn told(&mut self, subject: &str) -> String {
         loop {
             let told = line(&mut self.0).await;
+            assert!(!told.is_empty(), "the connection has ended");
             if told.split(' ').any(|word| word == subject) {
                 return told;
             }
@@ -136,6 +137,27 @@ async fn a_connection_that_replaces_another_is_read_after_it() {
     for n in 1..=2 {
         to.expect(&format!("MSG flow 1 1\r\n{n}\r\n")).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_connections_a_peer_has_dialled_it_chooses_one() {
+    let a = server("a", &[], serde_json::json!({})).await;
+    let mut to = a.client().await;
+    to.send("SUB flow 1\r\n").await;
+    sync(&mut to).await;
+    let mut first = Peer::dial(&a, "NPEER").await;
+    let mut second = Peer::dial(&a, "NPEER").await;
+    // It has met A by the second one first.
+    second.send("RS+ $G own\r\n").await;
+    // Both are alive: this one answers as well.
+    first.sync().await;
+    assert_eq!(second.told("flow").await, "RS+ $G flow");
+    assert_eq!(first.told("flow").await, "RS- $G flow");
+    first.sync().await;
+    second.send("RMSG $G flow 1\r\n1\r\n").await;
+    to.expect("MSG flow 1 1\r\n1\r\n").await;
+    // Until it ends.
+    while !line(&mut first.0).await.is_empty() {}
 }
 
 #[tokio::test(flavor = "multi_thread")]
