@@ -99,8 +99,8 @@ async fn one_byte_at_a_time_does_not_put_off_the_deadline() {
         "authorization": { "token": "t" },
     }))
     .await;
-    let mut slow = Raw::dial(broker.address).await;
     let begun = Instant::now();
+    let mut slow = Raw::dial(broker.address).await;
     // It always has something to say, and never comes to its end.
     for byte in "CONNECT {\"name\":\""
         .bytes()
