@@ -352,6 +352,8 @@ impl<S: Side> Link<S> {
         self.kept_by_codec = self.client.kept_by_codec();
         let turn = if plain.is_empty() {
             self.count_unfinished(false);
+            // Whoever says nothing, and without a pause, keeps nothing back of what others say.
+            desk.flush();
             Turn::Done
         } else {
             self.handle(desk, &plain)

@@ -245,6 +245,10 @@ async fn accept(
         match listener.accept().await {
             Ok((socket, mut peer)) => {
                 pause = ACCEPT_PAUSE.0;
+                // What turns have kept back does not wait until there is nobody more to accept.
+                if let Some(own) = workers.first() {
+                    own.desk.lock().flush();
+                }
                 if descriptors::is_kept(&socket, door.uses()) {
                     if let Some(connections) = too_few.again(Instant::now()) {
                         tracing::error!(connections, "too few file descriptors: hung up");

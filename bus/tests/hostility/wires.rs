@@ -489,6 +489,28 @@ async fn frames_that_say_nothing_or_too_much() {
     }
 }
 
+#[tokio::test]
+async fn frames_that_say_nothing_do_not_keep_back_what_others_say() {
+    let authority = Authority::new();
+    for way in [Way::Websocket, Way::Both] {
+        let broker = serving(way, &authority, json!({})).await;
+        let mut innocent = witness(&broker).await;
+        let mut flood = tokio::task::JoinSet::new();
+        for _ in 0..3 {
+            let mut attacker = Attacker::come(way, &broker, &authority).await;
+            attacker.say(QUIET).await.unwrap();
+            attacker.stream.write_all(&frame(0x02, b"")).await.unwrap();
+            let nothing = frame(0x00, b"").repeat(100_000);
+            // The worker always has something to do.
+            flood.spawn(async move { while attacker.stream.write_all(&nothing).await.is_ok() {} });
+        }
+        for _ in 0..20 {
+            let took = round_trip(&mut innocent).await;
+            assert!(took < PROMPT / 2, "{way:?}: {took:?}");
+        }
+    }
+}
+
 /// So many zeros, compressed as a message of a websocket.
 fn bomb(zeros: usize) -> Vec<u8> {
     let mut packed = Vec::with_capacity(zeros / 500 + 1000);
