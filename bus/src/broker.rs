@@ -325,7 +325,7 @@ impl Broker {
             let monitoring = async {
                 let monitor = monitor.and_then(Gate::into_listener);
                 let monitor_https = monitor_https.and_then(Gate::into_listener);
-                let answers = monitor::Answers::new();
+                let answers = monitor::Answers::new(&hub.memory);
                 let serve = |listener, scheme| {
                     let (hub, answers) = (Arc::clone(&hub), Arc::clone(&answers));
                     monitor::serve(listener, scheme, hub, answers, stop.clone())

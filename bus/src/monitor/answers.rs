@@ -16,10 +16,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::endpoint::Endpoint;
+use crate::memory::Memory;
 
-/// Bytes of all answers, while they are made and until they are read. One may have two thirds of it: enough
-/// for all connections there may be by default, with what they subscribe to.
-const ALL: usize = 192 << 20;
+/// Bytes of all answers, while they are made and until they are read: a quarter of what connections may hold,
+/// and within these bounds. One may have two thirds of it, which is enough for all connections there may be by
+/// default, with what they subscribe to.
+const ALL: (usize, usize) = (4 << 20, 192 << 20);
 /// Bytes that lie in one piece.
 const PIECE: usize = 64 << 10;
 /// Answers made at a time, of those about everything and of the short ones: an operator's question how the
@@ -37,7 +39,9 @@ const FAREWELL: Duration = Duration::from_millis(200);
 pub(crate) struct Answers {
     ledger: Mutex<Ledger>,
     freed: Condvar,
-    most: usize,
+    memory: Arc<Memory>,
+    /// How much of that is for answers.
+    part: fn(&Memory) -> usize,
     large: Arc<Semaphore>,
     small: Arc<Semaphore>,
 }
@@ -97,18 +101,23 @@ struct Piece {
 // === impl Answers ===
 
 impl Answers {
-    pub(crate) fn new() -> Arc<Self> {
-        Self::with(ALL)
+    pub(crate) fn new(memory: &Arc<Memory>) -> Arc<Self> {
+        Self::with(memory, |memory| (memory.limit() / 4).clamp(ALL.0, ALL.1))
     }
 
-    fn with(most: usize) -> Arc<Self> {
+    fn with(memory: &Arc<Memory>, part: fn(&Memory) -> usize) -> Arc<Self> {
         Arc::new(Answers {
             ledger: Mutex::default(),
             freed: Condvar::new(),
-            most,
+            memory: Arc::clone(memory),
+            part,
             large: Arc::new(Semaphore::new(LARGE)),
             small: Arc::new(Semaphore::new(SMALL)),
         })
+    }
+
+    fn most(&self) -> usize {
+        (self.part)(&self.memory)
     }
 
     /// Waits until it is this one's turn to be made; to be kept until it is, also when nobody waits for it
@@ -145,11 +154,12 @@ impl Answers {
 
     /// Room for one more piece. If there is none, those who have had their answers for longest lose them.
     /// Waits, so it is not for the threads that serve sockets.
-    fn piece(self: &Arc<Self>, holder: u64) -> Result<Piece, Refusal> {
+    fn piece(self: &Arc<Self>, holder: u64, end: &CancellationToken) -> Result<Piece, Refusal> {
+        let most = self.most();
         let mut ledger = self.ledger.lock();
         let deadline = Instant::now() + ROOM;
-        while ledger.held + PIECE > self.most {
-            if Instant::now() > deadline {
+        while ledger.held + PIECE > most {
+            if end.is_cancelled() || Instant::now() > deadline {
                 return Err(Refusal::Crowded);
             }
             let mut ids = ledger.holders.keys().copied();
@@ -158,7 +168,7 @@ impl Answers {
                 end.cancel();
             }
             // Room for more than one piece, or the next would have to go for the next one.
-            let enough = self.most - self.most / 8;
+            let enough = most - most / 8;
             (self.freed).wait_while_for(&mut ledger, |ledger| ledger.held > enough, FAREWELL);
         }
         ledger.held += PIECE;
@@ -195,14 +205,14 @@ impl Draft {
             // Nobody will read it.
             return Err(Refusal::Crowded);
         }
-        if self.length + bytes.len() > self.holder.answers.most / 3 * 2 {
+        if self.length + bytes.len() > self.holder.answers.most() / 3 * 2 {
             return Err(Refusal::TooLong);
         }
         self.length += bytes.len();
         while !bytes.is_empty() {
             let full = |piece: &Piece| piece.bytes.len() >= PIECE;
             if self.pieces.back().is_none_or(full) {
-                let piece = self.holder.answers.piece(self.holder.id)?;
+                let piece = self.holder.answers.piece(self.holder.id, &self.end)?;
                 self.pieces.push_back(piece);
             }
             if let Some(last) = self.pieces.back_mut() {
@@ -298,6 +308,11 @@ mod tests {
 
     use super::*;
 
+    fn room_for(pieces: usize) -> Arc<Answers> {
+        let memory = Arc::new(Memory::new(pieces * PIECE));
+        Answers::with(&memory, Memory::limit)
+    }
+
     /// An answer of so many pieces.
     fn answer(answers: &Arc<Answers>, pieces: usize) -> (CancellationToken, Draft) {
         let end = CancellationToken::new();
@@ -308,7 +323,7 @@ mod tests {
 
     #[test]
     fn who_holds_an_answer_for_longest_loses_it_when_there_is_no_more_room() {
-        let answers = Answers::with(4 * PIECE);
+        let answers = room_for(4);
         let (first, held) = answer(&answers, 2);
         let (second, _also_held) = answer(&answers, 2);
         assert!(!first.is_cancelled() && !second.is_cancelled());
@@ -329,7 +344,7 @@ mod tests {
 
     #[test]
     fn what_is_too_long_or_for_nobody_is_not_made() {
-        let answers = Answers::with(6 * PIECE);
+        let answers = room_for(6);
         let (end, mut draft) = answer(&answers, 4);
         assert_eq!(draft.refusal(), None);
         draft.write_all(b"x").unwrap_err();
@@ -343,7 +358,7 @@ mod tests {
 
     #[test]
     fn pieces_count_until_they_are_gone() {
-        let answers = Answers::with(6 * PIECE);
+        let answers = room_for(6);
         let (_, draft) = answer(&answers, 3);
         let mut finished = Box::pin(draft.finish(()));
         assert_eq!(finished.size_hint().exact(), Some(3 * PIECE as u64));
