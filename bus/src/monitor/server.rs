@@ -227,6 +227,8 @@ async fn answer_all<S: AsyncRead + AsyncWrite + Unpin>(socket: S, host: Host) {
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
         .max_buf_size(HEAD_MAX)
+        // Who has asked and says nothing more still wants to hear, as with nats-server.
+        .half_close(true)
         .serve_connection(TokioIo::new(socket), service);
     // Monitors that hang up are no news.
     let _ = connection.await;

@@ -81,6 +81,23 @@ fn names(connz: &Value) -> Vec<&str> {
 }
 
 #[tokio::test]
+async fn who_says_nothing_after_the_request_is_answered() {
+    let broker = monitored(json!({})).await;
+    for _ in 0..30 {
+        let mut socket = TcpStream::connect(broker.monitor.unwrap()).await.unwrap();
+        let request = b"GET /connz HTTP/1.1\r\nhost: x\r\n\r\n";
+        socket.write_all(request).await.unwrap();
+        // As `nc -N` does.
+        socket.shutdown().await.unwrap();
+        let mut answer = String::new();
+        let read = tokio::time::timeout(PATIENCE, socket.read_to_string(&mut answer)).await;
+        read.expect("it does not end").unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer:?}");
+        assert!(answer.ends_with('}'), "{answer:?}");
+    }
+}
+
+#[tokio::test]
 async fn connections_are_shown_sorted_and_in_pages() {
     let broker = monitored(json!({})).await;
     let mut one = named(&broker, "one").await;
