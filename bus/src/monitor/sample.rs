@@ -13,8 +13,11 @@ use crate::sublist::Member as _;
 use crate::subscription::Subscription;
 use crate::wire::tls::Leaf;
 
-/// Subscriptions of a closed connection that are remembered.
+/// Subscriptions of a closed connection that are remembered, and bytes of their names.
 const KEPT: usize = 16;
+const KEPT_BYTES: usize = 2 << 10;
+/// Bytes that are remembered of each thing a closed connection said of itself.
+const SAID_BYTES: usize = 512;
 
 /// A connection as it was when it was looked at, or when it ended.
 #[derive(Clone, Debug)]
@@ -161,16 +164,32 @@ impl Sample {
         sample.pending = 0;
         sample.subscriptions = had.len();
         let account = Arc::clone(&client.account().name);
+        let mut room = KEPT_BYTES;
         sample.kept = had
             .iter()
             .take(KEPT)
-            .map(|sub| Subscribed::of(sub).within(&account))
+            .map_while(|sub| {
+                let queue = sub.queue().map_or(0, |queue| queue.len());
+                room = room.checked_sub(sub.subject().len() + sub.sid().len() + queue)?;
+                Some(Subscribed::of(sub).within(&account))
+            })
             .collect();
         if end.is_refusal() {
             sample.who.account = None;
             sample.who.label = None;
             // Not the user that those are who say nothing.
             sample.who.user = client.about().claims.clone();
+        }
+        let who = &mut sample.who;
+        for said in [
+            &mut who.name,
+            &mut who.lang,
+            &mut who.version,
+            &mut who.user,
+        ] {
+            if let Some(text) = said.as_deref().filter(|text| text.len() > SAID_BYTES) {
+                *said = Some(text[..text.floor_char_boundary(SAID_BYTES)].into());
+            }
         }
         sample
     }

@@ -4,7 +4,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::support::{QUIET, Raw, TestBroker, broker, eventually};
-use super::{PROMPT, page, round_trip, witness};
+use super::{PROMPT, memory_of_this_process, page, round_trip, witness};
 
 /// What all connections of these tests may hold.
 const MOST: usize = 24 << 20;
@@ -106,6 +106,31 @@ async fn subscriptions_take_half_of_it_at_most() {
     drop::<Raw>(late);
     eventually("they are gone", || broker.handle.stats().connections == 0).await;
     assert_eq!(metric(&broker, "subscription_bytes").await, own);
+}
+
+#[tokio::test]
+async fn what_is_remembered_of_those_who_are_gone() {
+    const COUNT: usize = 800;
+    let broker = modest().await;
+    let mut innocent = witness(&broker).await;
+    let name = "n".repeat(3000);
+    let hello = format!("CONNECT {{\"verbose\":false,\"name\":\"{name}\"}}\r\n");
+    let long = "s".repeat(4000);
+    let lines = (0..16).map(|n| format!("SUB {n}.{long} {n}\r\n"));
+    let lines: String = lines.collect();
+    let before = memory_of_this_process();
+    for _ in 0..COUNT {
+        let mut raw = broker.greeted(&hello).await;
+        raw.send(&lines).await;
+        raw.sync().await;
+    }
+    eventually("they are gone", || broker.handle.stats().connections == 1).await;
+    let each = memory_of_this_process().saturating_sub(before) / COUNT;
+    assert!(each < 16 << 10, "{each} bytes of each are remembered");
+    assert!(round_trip(&mut innocent).await < PROMPT);
+    // Names are cut, not lost.
+    let page = page(broker.monitor.unwrap(), "/connz?state=closed&limit=1").await;
+    assert!(page.contains("\"nnnnnnnn") && page.len() < 2000, "{page}");
 }
 
 /// The most memory this process has had since it was last asked to count anew.
