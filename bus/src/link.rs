@@ -415,16 +415,22 @@ impl<S: Side> Link<S> {
 
     /// Reads until the other side has closed as well.
     pub(crate) async fn hear_out(&self) {
-        let mut scrap = [0u8; 1024];
         loop {
             if self.read.readable().await.is_err() {
                 return;
             }
-            match self.read.try_read(&mut scrap) {
-                Ok(1..) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Ok(0) | Err(_) => return,
+            {
+                let desk = &mut *self.desk.lock();
+                match self.read.try_read(&mut desk.inbox) {
+                    Ok(1..) => {}
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Ok(0) | Err(_) => return,
+                }
+                // This is no turn, after which it would be sent what others' turns have kept back.
+                desk.flush();
             }
+            // One who talks on and on would be heard on and on.
+            tokio::task::yield_now().await;
         }
     }
 }

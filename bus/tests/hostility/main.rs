@@ -145,6 +145,37 @@ async fn lines_without_end() {
 }
 
 #[tokio::test]
+async fn the_refused_who_go_on_talking() {
+    let token = json!({ "authorization": { "token": "t" }, "workers": 1 });
+    let broker = broker(token).await;
+    let hello = "CONNECT {\"verbose\":false,\"auth_token\":\"t\"}\r\n";
+    let mut innocent = broker.greeted(hello).await;
+    innocent.send("SUB calm 1\r\n").await;
+    innocent.sync().await;
+    let mut talk = b"CONNECT {\"auth_token\":\"no\"}\r\n".to_vec();
+    talk.extend(b"PING\r\n".repeat(10_000));
+    let talk = std::sync::Arc::new(talk);
+    let mut flood = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let (talk, address) = (std::sync::Arc::clone(&talk), broker.address);
+        // Those who are sent away come again.
+        flood.spawn(async move {
+            loop {
+                let mut socket = TcpStream::connect(address).await.unwrap();
+                while socket.write_all(&talk).await.is_ok() {}
+            }
+        });
+    }
+    let (begun, mut trips) = (Instant::now(), 0);
+    while begun.elapsed() < PROMPT {
+        assert!(round_trip(&mut innocent).await < PROMPT);
+        trips += 1;
+    }
+    // Not one for each quarter of a second, for which they are heard out.
+    assert!(trips > 50, "{trips} round trips");
+}
+
+#[tokio::test]
 async fn json_of_all_evil_kinds() {
     let broker = plain().await;
     let mut innocent = witness(&broker).await;
