@@ -392,14 +392,24 @@ impl Bus {
         Ok(Requests::new(raw, self.clone()))
     }
 
-    /// Waits until everything said so far has reached the broker.
+    /// Waits until the broker has heard everything said so far: until a word to ourselves, said last, has come
+    /// back. That bytes have left would say little, as what others say may overtake them.
     ///
     /// # Errors
-    /// [`BusError::Timeout`].
+    /// [`BusError::Timeout`] when it has not `within`, because it is away or slow; as
+    /// [`publish`](Self::publish) when the word cannot be said.
     pub async fn flush(&self, within: Duration) -> Result<(), BusError> {
-        match timeout(within, self.client.flush()).await {
-            Ok(Ok(())) => Ok(()),
-            _ => Err(BusError::Timeout {
+        let echoed = async {
+            self.wait_connected(within).await?;
+            let inbox = self.client.new_inbox();
+            let mut echo = self.subscribe_raw(&inbox, None).await?.subscriber;
+            self.send(&inbox, None, Bytes::new()).await?;
+            Ok(echo.next().await.is_some())
+        };
+        match timeout(within, echoed).await {
+            Ok(Ok(true)) => Ok(()),
+            Ok(Err(error)) => Err(error),
+            Ok(Ok(false)) | Err(_) => Err(BusError::Timeout {
                 subject: "flush".to_owned(),
                 within,
             }),

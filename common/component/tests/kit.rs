@@ -22,6 +22,8 @@ use cupola_messages::{Nothing, health::AppUpdated, router};
 use cupola_types::{AppGuid, AppVersion, Role};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -160,6 +162,71 @@ async fn a_question_that_nobody_hears_is_told_at_once() {
         .unwrap_err();
     assert!(matches!(error, BusError::NoResponders { .. }), "{error}");
     assert!(begun.elapsed() < DEADLINE / 2);
+}
+
+/// A broker that greets, and of which one can see and decide when it answers.
+struct Hesitant {
+    reader: BufReader<OwnedReadHalf>,
+    writer: OwnedWriteHalf,
+}
+
+impl Hesitant {
+    /// Takes the one connection that comes.
+    async fn greet(door: &tokio::net::TcpListener) -> Self {
+        let (socket, _) = door.accept().await.unwrap();
+        let (reader, writer) = socket.into_split();
+        let mut broker = Self {
+            reader: BufReader::new(reader),
+            writer,
+        };
+        let info =
+            r#"INFO {"server_id":"h","version":"2.10.0","max_payload":1048576,"headers":true}"#;
+        broker.say(&format!("{info}\r\n")).await;
+        broker.hear("PING").await;
+        broker.say("PONG\r\n").await;
+        broker
+    }
+
+    async fn say(&mut self, words: &str) {
+        self.writer.write_all(words.as_bytes()).await.unwrap();
+    }
+
+    /// The next line that begins so.
+    async fn hear(&mut self, beginning: &str) -> String {
+        let heard = timeout(DEADLINE, async {
+            loop {
+                let mut line = String::new();
+                self.reader.read_line(&mut line).await.unwrap();
+                if line.starts_with(beginning) {
+                    return line;
+                }
+                assert!(!line.is_empty(), "hung up before {beginning}");
+            }
+        });
+        heard.await.unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_flush_is_over_when_the_broker_has_heard_it_all() {
+    let door = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let config = format!("urls = [\"nats://{}\"]", door.local_addr().unwrap());
+    let config: BusConfig = toml::from_str(&config).unwrap();
+    let bus = Bus::connect(&config, "dea").await.unwrap();
+    let mut broker = Hesitant::greet(&door).await;
+    connected(&bus, true).await;
+    let _heard = bus.subscribe(&UPDATED).await.unwrap();
+    let flushing = tokio::spawn(async move { bus.flush(DEADLINE).await });
+
+    broker.hear("SUB droplet.updated").await;
+    let echo = broker.hear("SUB _INBOX.").await;
+    let [_, inbox, sid] = echo.split_whitespace().collect::<Vec<_>>()[..] else {
+        panic!("{echo}");
+    };
+    broker.hear(&format!("PUB {inbox} 0")).await;
+    assert!(!flushing.is_finished(), "nothing has been answered");
+    broker.say(&format!("MSG {inbox} {sid} 0\r\n\r\n")).await;
+    timeout(DEADLINE, flushing).await.unwrap().unwrap().unwrap();
 }
 
 #[tokio::test]

@@ -31,6 +31,10 @@ pub fn permissions(role: Role, id: &str) -> Permissions {
         .iter()
         .filter(|e| e.from.contains(&role))
         .map(|e| e.subject.replace("{id}", "*"));
+    let mut publish: Vec<String> = publish.collect();
+    let own_inbox = format!("{}.>", inbox_prefix(role, id));
+    // A word to oneself comes back when the broker has heard all that was said before it.
+    publish.push(own_inbox.clone());
     let subscribe = TABLE
         .iter()
         .filter(|e| e.to.contains(&role))
@@ -40,9 +44,9 @@ pub fn permissions(role: Role, id: &str) -> Permissions {
         // One subscription, so that a register and the unregister after it keep their order.
         subscribe.push(crate::router::CONTROL_SUBJECT.to_owned());
     }
-    subscribe.push(format!("{}.>", inbox_prefix(role, id)));
+    subscribe.push(own_inbox);
     Permissions {
-        publish: publish.collect(),
+        publish,
         subscribe,
         allow_responses: TABLE
             .iter()
@@ -89,9 +93,12 @@ mod tests {
     }
 
     #[test]
-    fn nobody_hears_another_s_answers() {
+    fn nobody_hears_another_s_answers_or_speaks_into_them() {
         for role in Role::ALL {
-            for subject in permissions(role, "x").subscribe {
+            let Permissions {
+                publish, subscribe, ..
+            } = permissions(role, "x");
+            for subject in publish.into_iter().chain(subscribe) {
                 if subject.starts_with("_INBOX") {
                     assert_eq!(subject, format!("_INBOX.{role}.x.>"));
                 }
