@@ -55,6 +55,7 @@ mod protocol;
 mod security;
 mod session;
 mod settings;
+mod socket;
 pub mod subject;
 pub mod sublist;
 mod subscription;

@@ -4,18 +4,15 @@
 //! queued to the receivers, and at the end of the turn every touched receiver is flushed. Nothing is handed
 //! to another task on the way; a turn contains no `await`.
 
-use std::io;
+use std::future::{Future as _, poll_fn};
 use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::BufMut as _;
 use parking_lot::Mutex;
-use tokio::io::{AsyncRead as _, ReadBuf};
-use tokio::net::tcp::OwnedReadHalf;
 use tokio::time::{Instant, Sleep};
 
 use crate::client::Client;
@@ -23,6 +20,7 @@ use crate::delivery::Desk;
 use crate::framing::{Grammar, Parser, Violation};
 use crate::hub::Hub;
 use crate::session::End;
+use crate::socket::Incoming;
 use crate::wire::{Codec, Decoded};
 use crate::{memory, trace};
 
@@ -40,7 +38,7 @@ const DIRECT: usize = 32 << 10;
 pub(crate) struct Link<S: Side> {
     pub(crate) desk: Arc<Mutex<Desk>>,
     pub(crate) client: Arc<Client>,
-    pub(crate) read: OwnedReadHalf,
+    pub(crate) incoming: Incoming,
     pub(crate) parser: Parser<S::Rules>,
     pub(crate) talk: S,
     /// Whether the socket takes nothing at the moment.
@@ -131,7 +129,7 @@ impl<S: Side> Link<S> {
     pub(crate) fn new(
         desk: Arc<Mutex<Desk>>,
         client: Arc<Client>,
-        read: OwnedReadHalf,
+        incoming: Incoming,
         rules: S::Rules,
         talk: S,
     ) -> Self {
@@ -139,7 +137,7 @@ impl<S: Side> Link<S> {
             desk,
             coded: client.wire().is_some_and(|wire| wire.is_coded()),
             client,
-            read,
+            incoming,
             parser: Parser::new(rules),
             talk,
             blocked: false,
@@ -223,7 +221,7 @@ impl<S: Side> Link<S> {
     /// Goes on with writing if the socket has room again, and says whether it had. When that is used up as
     /// well, a signal tells.
     pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> bool {
-        let has_room = self.blocked && self.read.as_ref().poll_write_ready(cx).is_ready();
+        let has_room = self.blocked && self.incoming.poll_room(cx).is_ready();
         if has_room {
             self.blocked = false;
             self.client.unblock();
@@ -244,7 +242,9 @@ impl<S: Side> Link<S> {
         }
         let missing = self.parser.missing();
         if missing > DIRECT && !self.coded {
-            return self.poll_direct(missing, cx).map(|read| match read {
+            let unfinished = self.parser.unfinished();
+            let read = self.incoming.poll_append(cx, unfinished, missing);
+            return read.map(|read| match read {
                 Ok(0) => Turn::End(End::ClientClosed),
                 Ok(_) => self.handle(desk, &[]),
                 Err(error) => Turn::End(End::Read(error)),
@@ -261,14 +261,11 @@ impl<S: Side> Link<S> {
         } else {
             inbox.len()
         };
-        let mut buffer = ReadBuf::new(&mut inbox[..room]);
-        let polled = Pin::new(&mut self.read).poll_read(cx, &mut buffer);
-        let count = buffer.filled().len();
-        let turn = match polled {
+        let turn = match self.incoming.poll_read(cx, &mut inbox[..room]) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Err(error)) => Poll::Ready(Turn::End(End::Read(error))),
-            Poll::Ready(Ok(())) if count == 0 => Poll::Ready(Turn::End(End::ClientClosed)),
-            Poll::Ready(Ok(())) => {
+            Poll::Ready(Ok(0)) => Poll::Ready(Turn::End(End::ClientClosed)),
+            Poll::Ready(Ok(count)) => {
                 let turn = if self.coded {
                     self.decode(desk, &inbox[..count])
                 } else {
@@ -282,20 +279,6 @@ impl<S: Side> Link<S> {
         };
         desk.inbox = inbox;
         turn
-    }
-
-    /// Reads the rest of a large payload straight into its buffer.
-    fn poll_direct(&mut self, missing: usize, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        ready!(self.read.as_ref().poll_read_ready(cx))?;
-        let mut target = self.parser.unfinished().limit(missing);
-        match self.read.try_read_buf(&mut target) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                // The readiness was stale; ask again, to be woken.
-                cx.waker().wake_by_ref();
-                Poll::Pending
-            }
-            result => Poll::Ready(result),
-        }
     }
 
     /// Hands the input to the parser, its operations to this side, and the results to the sockets.
@@ -403,7 +386,7 @@ impl<S: Side> Link<S> {
     pub(crate) async fn get_through(&self) {
         self.flush();
         while self.client.out().has_unsent() {
-            if self.read.as_ref().writable().await.is_err() {
+            if poll_fn(|cx| self.incoming.poll_room(cx)).await.is_err() {
                 return;
             }
             self.client.unblock();
@@ -416,18 +399,14 @@ impl<S: Side> Link<S> {
     /// Reads until the other side has closed as well.
     pub(crate) async fn hear_out(&self) {
         loop {
-            if self.read.readable().await.is_err() {
-                return;
-            }
-            {
+            let heard = poll_fn(|cx| {
                 let desk = &mut *self.desk.lock();
-                match self.read.try_read(&mut desk.inbox) {
-                    Ok(1..) => {}
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    Ok(0) | Err(_) => return,
-                }
                 // This is no turn, after which it would be sent what others' turns have kept back.
                 desk.flush();
+                self.incoming.poll_read(cx, &mut desk.inbox)
+            });
+            if !matches!(heard.await, Ok(1..)) {
+                return;
             }
             // One who talks on and on would be heard on and on.
             tokio::task::yield_now().await;

@@ -30,6 +30,7 @@ use crate::link::{Event, Link, Turn};
 use crate::parser::Rules;
 use crate::protocol::frame;
 use crate::settings::Settings;
+use crate::socket;
 use crate::trace::Who;
 use crate::wire::Wire;
 use crate::worker::{Arrival, Door};
@@ -69,7 +70,7 @@ impl Session {
             socket, peer, door, ..
         } = arrival;
         socket.set_nodelay(true)?;
-        let (read, write) = socket.into_split();
+        let (incoming, outgoing) = socket::split(socket)?;
         let settings = hub.settings();
         let Settings { limits, .. } = &*settings;
         let users = settings.users_of(door);
@@ -77,7 +78,7 @@ impl Session {
             hub.next_id(),
             Kind::Client,
             peer,
-            Some(Arc::new(Wire::new(write))),
+            Some(Arc::new(Wire::new(outgoing))),
             Arc::clone(hub.accounts.global()),
             &hub.memory,
             limits.max_pending,
@@ -107,7 +108,7 @@ impl Session {
             door,
             expires: None,
             hub,
-            link: Link::new(desk, client, read, rules, talk),
+            link: Link::new(desk, client, incoming, rules, talk),
             nonce,
             next_ping,
             pinged: None,

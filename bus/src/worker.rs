@@ -4,14 +4,13 @@
 //! never change threads; only the appended bytes cross over, in the receiver's queue.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +23,7 @@ use crate::delivery::Desk;
 use crate::descriptors::{self, For};
 use crate::hub::Hub;
 use crate::session::Session;
+use crate::socket::Listening;
 
 /// How often outdated cache entries and spare buffers are let go.
 const SWEEP: Duration = Duration::from_secs(10);
@@ -88,12 +88,6 @@ pub(crate) struct Arrival {
     pub(crate) dialled: Option<Box<Dialled>>,
 }
 
-/// A socket on its way to its worker.
-enum Moving {
-    Here(TcpStream),
-    Over(std::net::TcpStream),
-}
-
 // === impl Worker ===
 
 impl Worker {
@@ -138,20 +132,8 @@ impl Worker {
         })
     }
 
-    /// Gives it a connection to serve, accepted on the thread of `accepted_on`.
-    fn serve(&self, hub: &Arc<Hub>, arrival: Arrival, accepted_on: &Worker) {
-        let Arrival {
-            socket,
-            peer,
-            door,
-            dialled,
-        } = arrival;
-        // A socket reports to the thread it was accepted on, until it is taken out and put back in.
-        let socket = if Arc::ptr_eq(&self.load, &accepted_on.load) {
-            Ok(Moving::Here(socket))
-        } else {
-            socket.into_std().map(Moving::Over)
-        };
+    /// Gives it a connection to serve.
+    fn serve(&self, hub: &Arc<Hub>, arrival: Arrival) {
         let (hub, desk, load) = (
             Arc::clone(hub),
             Arc::clone(&self.desk),
@@ -160,21 +142,8 @@ impl Worker {
         load.fetch_add(1, Ordering::Relaxed);
         let tracker = hub.sessions.clone();
         let task = tracker.track_future(async move {
-            let socket = socket.and_then(|socket| match socket {
-                Moving::Here(socket) => Ok(socket),
-                Moving::Over(socket) => TcpStream::from_std(socket),
-            });
-            let arrival = socket.map(|socket| Arrival {
-                socket,
-                peer,
-                door,
-                dialled,
-            });
-            let served = match arrival {
-                Ok(arrival) => converse(hub, desk, arrival).await,
-                Err(error) => Err(error),
-            };
-            if let Err(error) = served {
+            let peer = arrival.peer;
+            if let Err(error) = converse(hub, desk, arrival).await {
                 tracing::warn!(client.peer = %peer, %error, "cannot take a connection over");
             }
             load.fetch_sub(1, Ordering::Relaxed);
@@ -232,13 +201,12 @@ async fn keep_tidy(index: usize, desk: &Mutex<Desk>, hub: &Hub, stop: &Cancellat
 
 /// Accepts connections for ever and gives each to the least busy worker. Runs on the first one.
 async fn accept(
-    listener: std::net::TcpListener,
+    listener: TcpListener,
     door: Door,
     workers: &[Worker],
     hub: &Arc<Hub>,
 ) -> io::Result<()> {
-    listener.set_nonblocking(true)?;
-    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let listener = Listening::new(listener)?;
     let mut pause = ACCEPT_PAUSE.0;
     let (mut too_many, mut too_few) = (Complaint::default(), Complaint::default());
     loop {
@@ -286,13 +254,13 @@ async fn accept(
     }
 }
 
-/// Gives a connection to the least busy worker. Called on the first one.
+/// Gives a connection to the least busy worker.
 pub(crate) fn place(workers: &[Worker], hub: &Arc<Hub>, arrival: Arrival) {
     let least = workers
         .iter()
         .min_by_key(|worker| worker.load.load(Ordering::Relaxed));
-    if let (Some(worker), Some(first)) = (least, workers.first()) {
-        worker.serve(hub, arrival, first);
+    if let Some(worker) = least {
+        worker.serve(hub, arrival);
     }
 }
 
@@ -315,7 +283,7 @@ pub(crate) fn spawn_dialler(
 
 /// Runs [`accept`] on the first worker.
 pub(crate) fn spawn_accept(
-    listener: std::net::TcpListener,
+    listener: TcpListener,
     door: Door,
     workers: &Arc<Vec<Worker>>,
     hub: &Arc<Hub>,

@@ -205,7 +205,7 @@ async fn attempt(
 }
 
 /// Connects to one of the host's addresses, chosen at random.
-async fn connect(url: &RouteUrl) -> std::io::Result<(TcpStream, SocketAddr)> {
+async fn connect(url: &RouteUrl) -> std::io::Result<(std::net::TcpStream, SocketAddr)> {
     let found: Vec<SocketAddr> = tokio::net::lookup_host((url.host.as_str(), url.port))
         .await?
         .collect();
@@ -216,7 +216,7 @@ async fn connect(url: &RouteUrl) -> std::io::Result<(TcpStream, SocketAddr)> {
     let mut last = None;
     for address in found[first..].iter().chain(&found[..first]) {
         match TcpStream::connect(address).await {
-            Ok(socket) => return Ok((socket, *address)),
+            Ok(socket) => return Ok((socket.into_std()?, *address)),
             Err(error) => last = Some(error),
         }
     }

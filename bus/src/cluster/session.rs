@@ -27,6 +27,7 @@ use crate::hub::Hub;
 use crate::link::{Event, Link, Turn};
 use crate::protocol::frame;
 use crate::session::End;
+use crate::socket;
 use crate::wire::Wire;
 use crate::worker::Arrival;
 
@@ -92,8 +93,8 @@ impl RouteSession {
             ..
         } = arrival;
         socket.set_nodelay(true)?;
-        let (read, write) = socket.into_split();
-        let wire = Wire::new(write);
+        let (incoming, outgoing) = socket::split(socket)?;
+        let wire = Wire::new(outgoing);
         let settings = hub.settings();
         if let Some(tls) = &settings.route_tls {
             if dialled.is_none() && !tls.acceptor.admits(std::time::Instant::now()) {
@@ -135,7 +136,7 @@ impl RouteSession {
         };
         let now = Instant::now();
         let mut session = RouteSession {
-            link: Link::new(desk, client, read, rules, Talk::new(route, hub, node)),
+            link: Link::new(desk, client, incoming, rules, Talk::new(route, hub, node)),
             configured: dialled
                 .as_ref()
                 .filter(|dialled| dialled.configured)

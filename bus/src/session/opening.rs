@@ -2,11 +2,10 @@
 //! client can say who it is has a deadline, and there is a bound on how many are at it.
 
 use std::future::{Future as _, poll_fn};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
@@ -163,8 +162,7 @@ impl Session {
                 return Poll::Ready(Err(end));
             }
             let mut byte = [0];
-            let mut buffer = ReadBuf::new(&mut byte);
-            match self.link.read.poll_peek(cx, &mut buffer) {
+            match self.link.incoming.poll_peek(cx, &mut byte) {
                 Poll::Pending => Poll::Pending,
                 Poll::Ready(Err(error)) => Poll::Ready(Err(End::Read(error))),
                 Poll::Ready(Ok(0)) => Poll::Ready(Err(End::ClientClosed)),
@@ -231,13 +229,10 @@ impl Session {
         if let Err(end) = self.look_around(cx, later) {
             return Poll::Ready(Err(end));
         }
-        let mut buffer = ReadBuf::new(buffer);
-        let read = Pin::new(&mut self.link.read).poll_read(cx, &mut buffer);
-        read.map_ok(|()| buffer.filled().len()).map_err(End::Read)
+        self.link.incoming.poll_read(cx, buffer).map_err(End::Read)
     }
 
-    /// What a wait is interrupted by: signals, and a socket that has room again (a new one has none before
-    /// its first event).
+    /// What a wait is interrupted by: signals, and a socket that has room again.
     fn look_around(&mut self, cx: &mut Context<'_>, later: &mut u32) -> Result<(), End> {
         loop {
             self.link.client.waker.register(cx.waker());

@@ -8,10 +8,10 @@ use std::io::{self, IoSlice};
 use std::sync::OnceLock;
 
 use parking_lot::{Mutex, MutexGuard};
-use tokio::net::tcp::OwnedWriteHalf;
 
 use super::{Codec, CodecError, Decoded, Farewell, Handshake};
 use crate::outbound::Written;
+use crate::socket::Outgoing;
 
 /// Bytes given to a codec before what it made of them is written.
 const ENCODE_STEP: usize = 64 << 10;
@@ -23,7 +23,7 @@ const RESIDUE_MAX: usize = 4 * ENCODE_STEP;
 /// The sending side of a connection.
 #[derive(Debug)]
 pub(crate) struct Wire {
-    tcp: OwnedWriteHalf,
+    tcp: Outgoing,
     coded: OnceLock<Mutex<Coded>>,
 }
 
@@ -37,14 +37,14 @@ struct Coded {
 
 /// The one who writes.
 pub(crate) struct Writer<'a> {
-    tcp: &'a OwnedWriteHalf,
+    tcp: &'a Outgoing,
     coded: Option<MutexGuard<'a, Coded>>,
 }
 
 // === impl Wire ===
 
 impl Wire {
-    pub(crate) fn new(tcp: OwnedWriteHalf) -> Self {
+    pub(crate) fn new(tcp: Outgoing) -> Self {
         Wire {
             tcp,
             coded: OnceLock::new(),
@@ -143,8 +143,8 @@ impl Writer<'_> {
     #[inline]
     pub(crate) fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match (&mut self.coded, slices) {
-            (None, [only]) => self.tcp.try_write(only),
-            (None, several) => self.tcp.try_write_vectored(several),
+            (None, [only]) => self.tcp.write(only),
+            (None, several) => self.tcp.write_vectored(several),
             (Some(coded), slices) => {
                 coded.flush(self.tcp)?;
                 let mut taken = 0;
@@ -183,9 +183,9 @@ impl Coded {
         self.residue.len() == self.written
     }
 
-    fn flush(&mut self, tcp: &OwnedWriteHalf) -> io::Result<()> {
+    fn flush(&mut self, tcp: &Outgoing) -> io::Result<()> {
         while self.written < self.residue.len() {
-            match tcp.try_write(&self.residue[self.written..]) {
+            match tcp.write(&self.residue[self.written..]) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(count) => self.written += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
