@@ -15,13 +15,14 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::access::AccessError;
 use crate::cluster::{Doors, Node};
 use crate::config::{Cluster, Config};
+use crate::doors::{self, Door};
 use crate::events;
 use crate::hub::{Hub, Stats};
 use crate::monitor::{self, Scheme};
 use crate::settings::Settings;
 use crate::whereabouts::BadAdvertised;
 use crate::wire::{TlsConfigError, WebsocketConfigError};
-use crate::worker::{self, Door, Worker};
+use crate::worker::{self, Worker};
 use gate::Gate;
 pub use gate::Purpose;
 pub use reload::ReloadError;
@@ -191,9 +192,9 @@ pub async fn build(config: Config, listeners: impl Into<Listeners>) -> Result<Br
         let _ = hub.monitor.cluster_address.set(address);
     }
     hub.events.attach(&hub);
-    let count = config.workers.unwrap_or_else(|| {
-        std::thread::available_parallelism().map_or(1, |cores| cores.get().min(MOST_WORKERS))
-    });
+    let count = config
+        .workers
+        .unwrap_or_else(|| worker::cores().min(MOST_WORKERS));
     let mut workers = Vec::new();
     for index in 0..count.max(1) {
         let worker = Worker::start(index, Arc::clone(&hub)).await;
@@ -317,7 +318,7 @@ impl Broker {
         let doors = stop.child_token();
         let accept = |gate: Gate, door| {
             let listener = gate.into_listener()?;
-            worker::spawn_accept(listener, door, &workers, &hub, doors.clone())
+            doors::spawn_accept(listener, door, &workers, &hub, doors.clone())
         };
         let accepting = accept(clients, Door::Clients);
         let websockets = websocket.and_then(|gate| accept(gate, Door::Websocket));

@@ -13,6 +13,7 @@ use crate::account::Account;
 use crate::client::{Client, Delivery};
 use crate::hash::Dice;
 use crate::hub::Hub;
+use crate::lookout::Lookout;
 use crate::mapping::{Mapped, Mappings};
 use crate::message_trace::Trace;
 use crate::outbound::ChunkPool;
@@ -21,6 +22,7 @@ use crate::permissions::Permissions;
 use crate::sublist::{CacheStats, Group, MatchCache, Matches};
 use crate::subscription::{Special, Subscription};
 use crate::trace;
+use crate::worker::Berth;
 use crossing::Crossings;
 
 /// Size of the buffer for reads.
@@ -51,6 +53,7 @@ pub(crate) struct Desk {
     pub(crate) touched: Vec<Arc<Client>>,
     /// What has been done since the last flush: turns, and messages and deliveries in them.
     kept_back: (usize, usize),
+    pub(crate) lookout: Lookout<Berth>,
     /// What publishing has cost in this turn: messages, receivers, and what finding them took.
     pub(crate) work: usize,
     /// A receiver that cannot keep up, met in this turn.
@@ -84,6 +87,7 @@ impl Desk {
 
     pub(crate) fn new(hub: Arc<Hub>) -> Self {
         Desk {
+            lookout: Lookout::new(Arc::clone(&hub.post)),
             hub,
             inbox: Self::inbox(),
             pool: ChunkPool::default(),
@@ -223,8 +227,9 @@ impl Desk {
     /// Ends a turn. When there was little to do in it, what is queued waits for the other connections that are
     /// ready as well, so that many small turns make one write per receiver; the worker flushes before it goes
     /// to sleep. Returns how much there was to do: messages and deliveries, above all.
-    pub(crate) fn end_turn(&mut self) -> usize {
+    pub(crate) fn end_turn(&mut self, read: usize) -> usize {
         let effort = std::mem::take(&mut self.work);
+        self.lookout.end_turn(read);
         if effort >= TIRED {
             // A list that nobody holds need not be copied to be changed.
             self.caches.iter_mut().for_each(MatchCache::release);
@@ -233,7 +238,8 @@ impl Desk {
             let (turns, efforts) = &mut self.kept_back;
             *turns += 1;
             *efforts += effort;
-            if *turns >= PATIENT_TURNS || *efforts >= PATIENT_EFFORT {
+            if *turns >= PATIENT_TURNS || *efforts >= PATIENT_EFFORT || self.lookout.was_expected()
+            {
                 self.flush();
             }
         }

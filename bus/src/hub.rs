@@ -18,6 +18,7 @@ use crate::client::{Client, Kind, signal};
 use crate::cluster::Node;
 use crate::events::Events;
 use crate::handshakes::Handshakes;
+use crate::lookout::Post;
 use crate::memory::Memory;
 use crate::monitor::{self, Sample};
 use crate::outbound::ChunkPool;
@@ -29,6 +30,7 @@ use crate::subscription;
 use crate::tap::Taps;
 use crate::whereabouts::Whereabouts;
 use crate::wire::Handshake;
+use crate::worker::{self, Berth};
 
 /// bcrypt checks at a time: each takes milliseconds of a core that messages need as well.
 const SLOW_CHECKS: usize = 2;
@@ -51,6 +53,8 @@ pub(crate) struct Hub {
     pub(crate) sessions: TaskTracker,
     pub(crate) slow_checks: Semaphore,
     pub(crate) handshakes: Handshakes,
+    /// Where one worker looks out for work.
+    pub(crate) post: Arc<Post<Berth>>,
     /// Where websockets are served.
     pub(crate) websocket_address: OnceLock<SocketAddr>,
     pub(crate) started: Instant,
@@ -103,6 +107,8 @@ pub struct Stats {
     pub traffic: Traffic,
     /// Clients and routes cut off because they did not keep up.
     pub slow_consumers: u64,
+    /// Times a connection went to live with another worker.
+    pub moves: u64,
     /// Subscriptions.
     pub subscriptions: SublistStats,
 }
@@ -117,6 +123,7 @@ impl Hub {
         monitor: monitor::State,
     ) -> Self {
         let id = server_id();
+        let post = Arc::new(Post::new(worker::may_stay_awake(&settings.config)));
         let events = Events::new(&id);
         let memory = Arc::new(Memory::new(settings.limits.max_memory));
         let accounts = Accounts::new(&memory);
@@ -139,6 +146,7 @@ impl Hub {
             sessions: TaskTracker::new(),
             slow_checks: Semaphore::new(SLOW_CHECKS),
             handshakes: Handshakes::default(),
+            post,
             websocket_address: OnceLock::new(),
             started: Instant::now(),
             started_at: SystemTime::now(),
@@ -169,6 +177,7 @@ impl Hub {
     /// Puts other settings into force and has every connection look at them.
     pub(crate) fn replace_settings(&self, settings: Settings) {
         self.memory.set_limit(settings.limits.max_memory);
+        self.post.set_open(worker::may_stay_awake(&settings.config));
         *self.settings.write() = Arc::new(settings);
         self.monitor.reloaded();
         self.events.attach(self);
@@ -502,6 +511,7 @@ impl Hub {
             total_connections: self.last_id.load(Ordering::Relaxed),
             traffic,
             slow_consumers: self.slow_consumers().iter().sum(),
+            moves: self.monitor.moves.load(Ordering::Relaxed),
             subscriptions: self
                 .accounts
                 .all()

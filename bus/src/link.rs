@@ -199,6 +199,22 @@ impl<S: Side> Link<S> {
         self.timer.as_mut().reset(next);
     }
 
+    /// Whether nothing is under way that another worker would have to go on with.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        !(self.blocked || self.held || self.more || self.paused) && self.afterwards.is_none()
+    }
+
+    /// Lives on the worker of `desk` from now on, which is the one that this is called on.
+    ///
+    /// # Errors
+    /// The system cannot watch its socket from there.
+    pub(crate) fn move_to(&mut self, desk: Arc<Mutex<Desk>>) -> Result<(), End> {
+        self.incoming.watch_from_here().map_err(End::Read)?;
+        self.desk = desk;
+        self.timer = Box::pin(tokio::time::sleep_until(self.timer.deadline()));
+        Ok(())
+    }
+
     /// Waits for the next thing to do; reads and handles frames itself, so that the inbox is not held
     /// across a wait.
     pub(crate) fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Event> {

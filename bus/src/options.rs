@@ -236,6 +236,7 @@ impl Options {
             "authorization" => self.lists_users |= auth::read(config, field)?,
             "no_auth_user" => config.authorization.no_auth_user = Some(field.text()?),
             "tls" => config.tls = Some(tls::read(field, tls::Of::Clients, &mut self.ignored)?),
+            "stay_awake" => config.stay_awake = Some(field.boolean()?),
             "no_header_support" => config.headers = !field.boolean()?,
             "allow_non_tls" => config.allow_non_tls = field.boolean()?,
             "websocket" | "ws" => {
@@ -410,7 +411,7 @@ const IGNORED: [&str; 21] = [
 const UNSUPPORTED: [&str; 1] = ["resolver_tls"];
 
 /// What a slip of the pen may have meant.
-const KNOWN: [&str; 61] = [
+const KNOWN: [&str; 62] = [
     "listen",
     "host",
     "port",
@@ -423,6 +424,7 @@ const KNOWN: [&str; 61] = [
     "server_tags",
     "client_advertise",
     "no_header_support",
+    "stay_awake",
     "authorization",
     "no_auth_user",
     "tls",

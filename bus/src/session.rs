@@ -25,15 +25,17 @@ use tokio::time::Instant;
 use crate::auth::{Doorway, Expiry, Identity, Verdict};
 use crate::client::{Client, Kind, signal};
 use crate::delivery::Desk;
+use crate::doors::{Arrival, Door};
 use crate::hub::Hub;
 use crate::link::{Event, Link, Turn};
 use crate::parser::Rules;
+use crate::place::Place;
 use crate::protocol::frame;
 use crate::settings::Settings;
 use crate::socket;
 use crate::trace::Who;
 use crate::wire::Wire;
-use crate::worker::{Arrival, Door};
+use crate::worker::Berth;
 use command::Talk;
 pub(crate) use end::End;
 
@@ -65,7 +67,7 @@ impl Session {
     ///
     /// # Errors
     /// The socket is broken already.
-    pub(crate) fn new(hub: Arc<Hub>, desk: Arc<Mutex<Desk>>, arrival: Arrival) -> io::Result<Self> {
+    pub(crate) fn new(hub: Arc<Hub>, berth: Berth, arrival: Arrival) -> io::Result<Self> {
         let Arrival {
             socket, peer, door, ..
         } = arrival;
@@ -95,7 +97,13 @@ impl Session {
             .then(|| now + settings.security.auth_timeout(false));
         let next_ping = now + settings.ping_interval(door);
         client.set_misses(!limits.stall_producers);
-        let mut talk = Talk::new(Arc::clone(&hub), Arc::clone(&client), Arc::clone(&settings));
+        let desk = Arc::clone(&berth.desk);
+        let mut talk = Talk::new(
+            Arc::clone(&hub),
+            Arc::clone(&client),
+            Arc::clone(&settings),
+            Place::at(berth),
+        );
         if let Some(identity) = users.no_auth() {
             talk.join(hub.accounts.get_or_create(&identity.account));
             talk.become_user(Arc::clone(identity));
@@ -120,46 +128,64 @@ impl Session {
         Ok(session)
     }
 
-    /// Serves the client until it or we have had enough, whatever happens.
+    /// Serves the client until it or we have had enough, whatever happens. Returns itself when it should go on
+    /// elsewhere, and where; there, `moved_to` is the worker it has come to.
     ///
     /// Boxed, and the futures of what is rare as well: an idle connection is mostly its future, and a future
     /// is as large as the largest thing that may happen in it.
-    pub(crate) async fn run(mut self: Box<Self>) {
+    pub(crate) async fn run(
+        mut self: Box<Self>,
+        moved_to: Option<Arc<Mutex<Desk>>>,
+    ) -> Option<(Box<Self>, Berth)> {
         let (hub, client) = (Arc::clone(&self.hub), Arc::clone(&self.link.client));
-        let desk = Arc::clone(&self.link.desk);
-        if AssertUnwindSafe(self.converse())
-            .catch_unwind()
-            .await
-            .is_err()
-        {
-            // The defect is ours and the hook has reported it; the others go on.
-            desk.lock().recover();
-            Box::pin(hub.leave(&client, &End::Defect)).await;
-            End::Defect.log(&client, "");
-            client.out().close();
+        let desk = Arc::clone(moved_to.as_ref().unwrap_or(&self.link.desk));
+        let served = AssertUnwindSafe(self.converse(moved_to)).catch_unwind();
+        if let Ok(elsewhere) = served.await {
+            return elsewhere.map(|berth| (self, berth));
         }
+        // The defect is ours and the hook has reported it; the others go on.
+        desk.lock().recover();
+        Box::pin(hub.leave(&client, &End::Defect)).await;
+        End::Defect.log(&client, "");
+        client.out().close();
+        None
     }
 
-    async fn converse(&mut self) {
-        let end = if self.hub.admit(&self.link.client) {
-            tracing::debug!("{} - Client connection created", Who(&self.link.client));
-            let end = match self.open().await {
-                Ok(()) => self.serve().await,
-                Err(end) => end,
-            };
-            // What it has said goes out before it is gone.
-            self.link.desk.lock().flush();
-            end
-        } else {
-            if self.speaks_in_clear() {
-                self.greet();
-            }
-            End::TooManyConnections
+    pub(crate) fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
+    async fn converse(&mut self, moved_to: Option<Arc<Mutex<Desk>>>) -> Option<Berth> {
+        let come = match moved_to {
+            Some(desk) => self.link.move_to(desk),
+            None => self.come_in().await,
         };
+        let served = match come {
+            Ok(()) => self.serve().await,
+            Err(end) => Err(end),
+        };
+        let end = match served {
+            Ok(berth) => return Some(berth),
+            Err(end) => end,
+        };
+        // What it has said goes out before it is gone.
+        self.link.desk.lock().flush();
         self.leave(&end).await;
         end.log(&self.link.client, self.link.talk.claimed_name());
         Box::pin(self.farewell(&end)).await;
         self.link.client.out().close();
+        None
+    }
+
+    async fn come_in(&mut self) -> Result<(), End> {
+        if !self.hub.admit(&self.link.client) {
+            if self.speaks_in_clear() {
+                self.greet();
+            }
+            return Err(End::TooManyConnections);
+        }
+        tracing::debug!("{} - Client connection created", Who(&self.link.client));
+        self.open().await
     }
 
     /// Gives up all it had, which may take long; what others' turns have kept back does not wait for it.
@@ -172,16 +198,20 @@ impl Session {
         .await;
     }
 
-    async fn serve(&mut self) -> End {
+    /// Serves it until it should live elsewhere, or ends.
+    async fn serve(&mut self) -> Result<Berth, End> {
         loop {
             let event = poll_fn(|cx| self.link.poll_event(cx)).await;
-            let done = match event {
-                Event::Turn(turn) => self.settle(turn).await,
-                Event::Signal(signals) => self.obey(signals).await,
-                Event::Timer => self.tick(),
-            };
-            if let Err(end) = done {
-                return end;
+            match event {
+                Event::Turn(turn) => self.settle(turn).await?,
+                Event::Signal(signals) => self.obey(signals).await?,
+                Event::Timer => self.tick()?,
+            }
+            if self.link.is_at_rest()
+                && let Some(berth) = self.link.talk.place.elsewhere(&self.hub.post)
+            {
+                self.hub.monitor.moves.fetch_add(1, Ordering::Relaxed);
+                return Ok(berth);
             }
         }
     }

@@ -7,9 +7,9 @@ use crate::auth::Users;
 use crate::broker::BuildError;
 use crate::cluster::{RouteRights, RouteTls};
 use crate::config::{Config, Limits};
+use crate::doors::Door;
 use crate::security::Security;
 use crate::whereabouts::Advertised;
-use crate::worker::Door;
 
 /// What connections act by.
 #[derive(Debug)]

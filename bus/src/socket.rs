@@ -9,6 +9,9 @@ use std::task::{Context, Poll, ready};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+/// What the task of a connection wants to be told of.
+const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
+
 /// A door.
 #[derive(Debug)]
 pub(crate) struct Listening(AsyncFd<TcpListener>);
@@ -28,8 +31,7 @@ pub(crate) struct Outgoing(Arc<TcpStream>);
 /// The system cannot watch the socket.
 pub(crate) fn split(socket: TcpStream) -> io::Result<(Incoming, Outgoing)> {
     let socket = Arc::new(socket);
-    let both = Interest::READABLE | Interest::WRITABLE;
-    let incoming = watch(Arc::clone(&socket), both)?;
+    let incoming = watch(Arc::clone(&socket), BOTH)?;
     Ok((Incoming(incoming), Outgoing(socket)))
 }
 
@@ -131,6 +133,16 @@ impl Incoming {
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
+    }
+
+    /// Has the worker on which this is called told what happens, in place of the one that was.
+    ///
+    /// # Errors
+    /// The system cannot watch the socket.
+    pub(crate) fn watch_from_here(&mut self) -> io::Result<()> {
+        let socket = Arc::clone(self.0.get_ref());
+        self.0 = watch(socket, BOTH)?;
+        Ok(())
     }
 
     /// Waits until something may have changed about the room for what is written. Is told of each change once:

@@ -1,46 +1,43 @@
 //! Worker threads: each a single-threaded runtime with its own desk, serving its share of connections.
 //!
-//! A connection lives on one worker from accept to end, so its reads, its parsing and its deliveries
-//! never change threads; only the appended bytes cross over, in the receiver's queue.
+//! A connection lives on one worker, so its reads, its parsing and its deliveries do not change threads; only
+//! the appended bytes cross over, in the receiver's queue. Between two turns it may [move](crate::place).
 
+use std::future::poll_fn;
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::num::NonZero;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::cluster::RouteSession;
-use crate::cluster::dialler::{self, Dialled};
-use crate::complaint::Complaint;
+use crate::cluster::dialler;
+use crate::config::Config;
 use crate::delivery::Desk;
-use crate::descriptors::{self, For};
+use crate::doors::{Arrival, Door};
 use crate::hub::Hub;
+use crate::lookout::Rest;
 use crate::session::Session;
-use crate::socket::Listening;
 
 /// How often outdated cache entries and spare buffers are let go.
 const SWEEP: Duration = Duration::from_secs(10);
 /// Polls of tasks between two looks at the sockets: low, as one poll can be a 64 KiB read.
 const EVENT_INTERVAL: u32 = 8;
-/// First and longest pause after a failed accept (usually: no file descriptors left).
-const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
-/// Connections above the limit that may be about to hear so.
-const DOOMED: usize = 64;
-/// Routes beside them.
-const ROUTES: usize = 1024;
 
 /// One worker thread.
 #[derive(Debug)]
 pub(crate) struct Worker {
-    handle: Handle,
-    desk: Arc<Mutex<Desk>>,
+    berth: Berth,
     /// Connections it serves.
     load: Arc<AtomicUsize>,
     stop: CancellationToken,
@@ -48,45 +45,16 @@ pub(crate) struct Worker {
     ended: Mutex<Option<oneshot::Receiver<()>>>,
 }
 
-/// Which door a connection came in by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Door {
-    /// The one for clients.
-    Clients,
-    /// The one for websockets.
-    Websocket,
-    /// The one for other servers.
-    Routes,
+/// A worker, as one who lives there.
+#[derive(Clone, Debug)]
+pub(crate) struct Berth {
+    handle: Handle,
+    pub(crate) desk: Arc<Mutex<Desk>>,
 }
 
-impl Door {
-    /// What users' settings call those who come by it.
-    pub(crate) fn way(self) -> &'static str {
-        match self {
-            Door::Clients => "STANDARD",
-            Door::Websocket => "WEBSOCKET",
-            Door::Routes => "ROUTE",
-        }
-    }
-
-    /// Whose file descriptors they take.
-    fn uses(self) -> For {
-        match self {
-            Door::Clients | Door::Websocket => For::Clients,
-            Door::Routes => For::Routes,
-        }
-    }
-}
-
-/// A connection that has just come in.
+/// One connection of those that a worker has been given, wherever it lives.
 #[derive(Debug)]
-pub(crate) struct Arrival {
-    pub(crate) socket: TcpStream,
-    pub(crate) peer: SocketAddr,
-    pub(crate) door: Door,
-    /// Set when it is this server that has come: what for.
-    pub(crate) dialled: Option<Box<Dialled>>,
-}
+struct Ticket(Arc<AtomicUsize>);
 
 // === impl Worker ===
 
@@ -101,7 +69,9 @@ impl Worker {
         let (to_starter, from_thread) = oneshot::channel();
         let (at_end, ended) = oneshot::channel();
         let (own_desk, own_stop) = (Arc::clone(&desk), stop.clone());
-        let kept_back = Arc::clone(&desk);
+        let (resting, resuming) = (Arc::clone(&desk), Arc::clone(&desk));
+        let look_again = Arc::new(AtomicWaker::new());
+        let looking = Arc::clone(&look_again);
         thread::Builder::new()
             .name(format!("bus-{index}"))
             .spawn(move || {
@@ -109,13 +79,15 @@ impl Worker {
                 let built = Builder::new_current_thread()
                     .enable_all()
                     .event_interval(EVENT_INTERVAL)
-                    // Nothing is ready any more: what turns have kept back goes out.
-                    .on_thread_park(move || kept_back.lock().flush())
+                    .on_thread_park(move || rest(&resting, &look_again))
+                    .on_thread_unpark(move || resuming.lock().lookout.resume(Instant::now))
                     .build();
                 match built {
                     Ok(runtime) => {
                         let _ = to_starter.send(Ok(runtime.handle().clone()));
+                        runtime.spawn(keep_awake(looking));
                         runtime.block_on(keep_tidy(index, &own_desk, &hub, &own_stop));
+                        own_desk.lock().lookout.leave_post();
                     }
                     Err(error) => {
                         let _ = to_starter.send(Err(error));
@@ -124,31 +96,36 @@ impl Worker {
             })?;
         let handle = from_thread.await.map_err(io::Error::other)??;
         Ok(Worker {
-            handle,
-            desk,
+            berth: Berth { handle, desk },
             load: Arc::default(),
             stop,
             ended: Mutex::new(Some(ended)),
         })
     }
 
+    /// Runs a task on its thread.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+        self.berth.handle.spawn(task)
+    }
+
+    /// Sends what its turns have kept back.
+    pub(crate) fn flush(&self) {
+        self.berth.desk.lock().flush();
+    }
+
     /// Gives it a connection to serve.
     fn serve(&self, hub: &Arc<Hub>, arrival: Arrival) {
-        let (hub, desk, load) = (
-            Arc::clone(hub),
-            Arc::clone(&self.desk),
-            Arc::clone(&self.load),
-        );
-        load.fetch_add(1, Ordering::Relaxed);
+        self.load.fetch_add(1, Ordering::Relaxed);
+        let ticket = Ticket(Arc::clone(&self.load));
+        let (hub, berth) = (Arc::clone(hub), self.berth.clone());
         let tracker = hub.sessions.clone();
         let task = tracker.track_future(async move {
             let peer = arrival.peer;
-            if let Err(error) = converse(hub, desk, arrival).await {
+            if let Err(error) = converse(hub, berth, arrival, ticket).await {
                 tracing::warn!(client.peer = %peer, %error, "cannot take a connection over");
             }
-            load.fetch_sub(1, Ordering::Relaxed);
         });
-        self.handle.spawn(task);
+        self.spawn(task);
     }
 
     /// Ends the threads of all of them and what is left there. All are told before the first is waited for,
@@ -173,16 +150,76 @@ impl Drop for Worker {
     }
 }
 
+impl Berth {
+    /// Has a connection live here from now on.
+    fn lodge(self, session: Box<Session>, ticket: Ticket) {
+        let tracker = session.hub().sessions.clone();
+        let desk = self.desk;
+        let stay = async move { stay(session, Some(desk), ticket).await };
+        self.handle.spawn(tracker.track_future(stay));
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Serves a connection from its first word to its last. What is long about it lies apart.
-async fn converse(hub: Arc<Hub>, desk: Arc<Mutex<Desk>>, arrival: Arrival) -> io::Result<()> {
+async fn converse(hub: Arc<Hub>, berth: Berth, arrival: Arrival, ticket: Ticket) -> io::Result<()> {
     if let (Door::Routes, Some(node)) = (arrival.door, hub.cluster().cloned()) {
-        let session = RouteSession::new(hub, node, desk, arrival)?;
+        let session = RouteSession::new(hub, node, berth.desk, arrival)?;
         Box::pin(session.run()).await;
     } else {
-        let session = Box::new(Session::new(hub, desk, arrival)?);
-        session.run().await;
+        let session = Box::new(Session::new(hub, berth, arrival)?);
+        stay(session, None, ticket).await;
     }
     Ok(())
+}
+
+/// Serves a client where it has come to live, until it ends or moves.
+async fn stay(session: Box<Session>, moved_to: Option<Arc<Mutex<Desk>>>, ticket: Ticket) {
+    if let Some((session, berth)) = session.run(moved_to).await {
+        berth.lodge(session, ticket);
+    }
+}
+
+/// Whether workers [look out](crate::lookout): on a single core, those who are waited for need it.
+pub(crate) fn may_stay_awake(config: &Config) -> bool {
+    config.stay_awake.unwrap_or_else(|| cores() > 1)
+}
+
+/// Cores that this process may use.
+pub(crate) fn cores() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get)
+}
+
+/// A worker has nothing to do: what turns have kept back goes out.
+fn rest(desk: &Arc<Mutex<Desk>>, look_again: &AtomicWaker) {
+    let rest = {
+        let mut own = desk.lock();
+        own.flush();
+        own.lookout.rest(Instant::now, || Berth {
+            handle: Handle::current(),
+            desk: Arc::clone(desk),
+        })
+    };
+    if rest == Rest::GiveWay {
+        thread::yield_now();
+    }
+    if rest != Rest::Sleep {
+        look_again.wake();
+    }
+}
+
+/// A thread does not go to sleep while a task of its has something to do: this one has when it is told.
+async fn keep_awake(look_again: Arc<AtomicWaker>) {
+    poll_fn::<(), _>(|cx| {
+        look_again.register(cx.waker());
+        Poll::Pending
+    })
+    .await;
 }
 
 /// What a worker's thread does besides its connections, until it is stopped.
@@ -199,63 +236,8 @@ async fn keep_tidy(index: usize, desk: &Mutex<Desk>, hub: &Hub, stop: &Cancellat
     }
 }
 
-/// Accepts connections for ever and gives each to the least busy worker. Runs on the first one.
-async fn accept(
-    listener: TcpListener,
-    door: Door,
-    workers: &[Worker],
-    hub: &Arc<Hub>,
-) -> io::Result<()> {
-    let listener = Listening::new(listener)?;
-    let mut pause = ACCEPT_PAUSE.0;
-    let (mut too_many, mut too_few) = (Complaint::default(), Complaint::default());
-    loop {
-        match listener.accept().await {
-            Ok((socket, mut peer)) => {
-                pause = ACCEPT_PAUSE.0;
-                // What turns have kept back does not wait until there is nobody more to accept.
-                if let Some(own) = workers.first() {
-                    own.desk.lock().flush();
-                }
-                if descriptors::is_kept(&socket, door.uses()) {
-                    if let Some(connections) = too_few.again(Instant::now()) {
-                        tracing::error!(connections, "too few file descriptors: hung up");
-                    }
-                    continue;
-                }
-                // Of a door for both kinds of addresses: the one the client knows.
-                peer.set_ip(peer.ip().to_canonical());
-                let most = match door {
-                    Door::Clients | Door::Websocket => hub.settings().limits.max_connections,
-                    // Servers are let in when clients no longer are.
-                    Door::Routes => hub.settings().limits.max_connections.saturating_add(ROUTES),
-                };
-                if hub.sessions.len() >= most.saturating_add(DOOMED) {
-                    if let Some(connections) = too_many.again(Instant::now()) {
-                        tracing::warn!(connections, client.peer = %peer, "too many connections: hung up");
-                    }
-                    continue;
-                }
-                let arrival = Arrival {
-                    socket,
-                    peer,
-                    door,
-                    dialled: None,
-                };
-                place(workers, hub, arrival);
-            }
-            Err(error) if is_the_clients(&error) => {}
-            Err(error) => {
-                tracing::error!(%error, "cannot accept connections; trying again");
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(ACCEPT_PAUSE.1);
-            }
-        }
-    }
-}
-
 /// Gives a connection to the least busy worker.
-pub(crate) fn place(workers: &[Worker], hub: &Arc<Hub>, arrival: Arrival) {
+pub(crate) fn assign(workers: &[Worker], hub: &Arc<Hub>, arrival: Arrival) {
     let least = workers
         .iter()
         .min_by_key(|worker| worker.load.load(Ordering::Relaxed));
@@ -275,40 +257,6 @@ pub(crate) fn spawn_dialler(
     let (own, hub) = (Arc::clone(workers), Arc::clone(hub));
     if let (Some(first), Some(node)) = (workers.first(), hub.cluster().cloned()) {
         let joining = joining.token();
-        first
-            .handle
-            .spawn(dialler::run(node, hub, own, joining, stop));
+        first.spawn(dialler::run(node, hub, own, joining, stop));
     }
-}
-
-/// Runs [`accept`] on the first worker.
-pub(crate) fn spawn_accept(
-    listener: TcpListener,
-    door: Door,
-    workers: &Arc<Vec<Worker>>,
-    hub: &Arc<Hub>,
-    stop: CancellationToken,
-) -> Option<tokio::task::JoinHandle<()>> {
-    let (own, hub) = (Arc::clone(workers), Arc::clone(hub));
-    let first = workers.first()?;
-    Some(first.handle.spawn(async move {
-        tokio::select! {
-            () = stop.cancelled() => {}
-            ended = accept(listener, door, &own, &hub) => {
-                if let Err(error) = ended {
-                    tracing::error!(%error, "accepting connections has ended");
-                }
-            }
-        }
-    }))
-}
-
-/// Errors of one connection that was gone before it was accepted.
-fn is_the_clients(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::Interrupted
-    )
 }

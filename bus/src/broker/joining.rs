@@ -6,7 +6,8 @@ use tokio_util::task::TaskTracker;
 
 use super::gate::Gate;
 use super::{Broker, BuildError};
-use crate::worker::{self, Door};
+use crate::doors::{self, Door};
+use crate::worker;
 
 /// How long clients are kept waiting. Usually it takes a millisecond; a peer that is down says so at once,
 /// and one that cannot be reached should not be waited for.
@@ -43,7 +44,7 @@ impl Broker {
         tracing::info!("Listening for route connections on {}", node.listen);
         let (workers, hub, stop) = (&self.workers, &self.hub, self.stop.token());
         if let Some(routes) = self.routes.take().and_then(Gate::into_listener) {
-            worker::spawn_accept(routes, Door::Routes, workers, hub, stop.clone());
+            doors::spawn_accept(routes, Door::Routes, workers, hub, stop.clone());
         }
         let joining = TaskTracker::new();
         worker::spawn_dialler(workers, hub, &joining, stop.clone());

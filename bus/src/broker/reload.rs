@@ -175,6 +175,9 @@ fn report(old: &Config, new: &Config) {
     changed!("lame_duck_duration", lame_duck.duration);
     changed!("lame_duck_grace_period", lame_duck.grace_period);
     changed!("max_closed_clients", max_closed_clients);
+    if let (true, Some(awake)) = (old.stay_awake != new.stay_awake, new.stay_awake) {
+        tracing::info!("Reloaded: stay_awake = {awake}");
+    }
     if old.client_advertise != new.client_advertise {
         let advertise = new.client_advertise.as_deref().unwrap_or_default();
         tracing::info!("Reloaded: client_advertise = {advertise}");

@@ -15,8 +15,9 @@ use super::dial::{Attempts, Cause, Next, Outcome};
 use super::info::Gossip;
 use super::node::Node;
 use crate::config::RouteUrl;
+use crate::doors::{Arrival, Door};
 use crate::hub::Hub;
-use crate::worker::{self, Arrival, Door, Worker};
+use crate::worker::{self, Worker};
 
 /// How long a peer may take to accept a connection.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -200,7 +201,7 @@ async fn attempt(
         door: Door::Routes,
         dialled: Some(Box::new(dialled)),
     };
-    worker::place(workers, hub, arrival);
+    worker::assign(workers, hub, arrival);
     told.await.unwrap_or(Outcome::Refused)
 }
 

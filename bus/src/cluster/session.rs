@@ -23,13 +23,13 @@ use super::{credentials, dial::Outcome};
 use crate::client::{Client, Kind, signal};
 use crate::config;
 use crate::delivery::Desk;
+use crate::doors::Arrival;
 use crate::hub::Hub;
 use crate::link::{Event, Link, Turn};
 use crate::protocol::frame;
 use crate::session::End;
 use crate::socket;
 use crate::wire::Wire;
-use crate::worker::Arrival;
 
 /// When a peer is pinged first.
 const FIRST_PING: Duration = Duration::from_secs(1);

@@ -101,9 +101,9 @@ impl Side for Talk {
         }
     }
 
-    fn end_turn(&mut self, desk: &mut Desk, _read: usize) {
+    fn end_turn(&mut self, desk: &mut Desk, read: usize) {
         self.publish_counts();
-        desk.end_turn();
+        desk.end_turn(read);
         desk.flush();
     }
 

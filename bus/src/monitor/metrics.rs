@@ -1,5 +1,6 @@
 //! What Prometheus is told, and under which names.
 
+use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use super::process;
@@ -110,6 +111,11 @@ pub(crate) fn page(hub: &Hub) -> String {
             "stalls_total",
             "Times a publisher was made to wait for a receiver.",
             varz.stalled_clients,
+        ),
+        (
+            "moves_total",
+            "Times a connection went to live with another worker.",
+            hub.monitor.moves.load(Ordering::Relaxed),
         ),
         (
             "events_lost_total",

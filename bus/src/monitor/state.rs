@@ -28,6 +28,8 @@ pub(crate) struct State {
     pub(crate) cluster_address: OnceLock<SocketAddr>,
     /// Turns in which a publisher was made to wait for a receiver.
     pub(crate) stalls: AtomicU64,
+    /// Times a connection has gone to live with another worker.
+    pub(crate) moves: AtomicU64,
     requests: [AtomicU64; Endpoint::ALL.len()],
     /// What the caches of each worker held when it last tidied up, by the index of the account.
     caches: Mutex<BTreeMap<usize, Vec<(usize, CacheStats)>>>,
@@ -73,6 +75,7 @@ impl State {
             load: Load::default(),
             cluster_address: OnceLock::new(),
             stalls: AtomicU64::new(0),
+            moves: AtomicU64::new(0),
             requests: std::array::from_fn(|_| AtomicU64::new(0)),
             caches: Mutex::default(),
             loaded: Mutex::new(SystemTime::now()),

@@ -17,12 +17,14 @@ use crate::link::{Break, Flow, ON, Side};
 use crate::mapping::{Mapped, Mappings};
 use crate::parser::{Op, Publish, Rules, Violation};
 use crate::permissions::Permissions;
+use crate::place::Place;
 use crate::protocol::{ConnectOptions, Quoted, frame};
 use crate::settings::Settings;
 use crate::subject;
 use crate::sublist::Member as _;
 use crate::subscription::{Special, Subscription};
 use crate::trace::{self, Who};
+use crate::worker::Berth;
 use crate::{message_trace, tap};
 
 use super::End;
@@ -41,6 +43,7 @@ const LABORIOUS: usize = 128;
 /// The client's side of the conversation.
 #[derive(Debug)]
 pub(super) struct Talk {
+    pub(super) place: Place<Berth>,
     pub(super) client: Arc<Client>,
     pub(super) settings: Arc<Settings>,
     pub(super) account: Arc<Account>,
@@ -120,7 +123,8 @@ impl Side for Talk {
 
     fn end_turn(&mut self, desk: &mut Desk, read: usize) {
         self.publish_counts();
-        self.laborious = desk.end_turn() * LABORIOUS > read;
+        self.laborious = desk.end_turn(read) * LABORIOUS > read;
+        self.place.note(&desk.lookout);
     }
 
     fn trace(&self, op: &Op<'_>) {
@@ -143,8 +147,14 @@ impl Side for Talk {
 // === impl Talk ===
 
 impl Talk {
-    pub(super) fn new(hub: Arc<Hub>, client: Arc<Client>, settings: Arc<Settings>) -> Self {
+    pub(super) fn new(
+        hub: Arc<Hub>,
+        client: Arc<Client>,
+        settings: Arc<Settings>,
+        place: Place<Berth>,
+    ) -> Self {
         Talk {
+            place,
             hub,
             account: client.account(),
             client,

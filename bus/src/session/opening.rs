@@ -11,13 +11,13 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::client::signal;
 use crate::config::HandshakeFirst;
+use crate::doors::Door;
 use crate::security::WebsocketDoor;
 use crate::settings::Settings;
 use crate::wire::stack::Stack;
 use crate::wire::tls::Acceptor;
 use crate::wire::websocket::WebsocketCodec;
 use crate::wire::{CodecError, Decoded};
-use crate::worker::Door;
 
 use super::{End, Session};
 

@@ -12,6 +12,7 @@ mod hostile;
 mod jwt;
 mod limits;
 mod monitoring;
+mod moving;
 mod official_client;
 mod operations;
 mod program;
