@@ -25,8 +25,7 @@ use crate::subscription::{Admission, Subscription};
 use crate::trace;
 use crate::wire::{CodecError, Decoded, Handshake, Wire};
 
-/// A socket that has taken nothing for this long is stuck; publishers do not wait for it. Not shorter, as
-/// the system's own buffers are large: one who reads slowly frees them in big steps.
+/// A socket that has taken nothing for this long is stuck: where memory is short, it goes first.
 const STUCK: Duration = Duration::from_millis(500);
 /// Rounds one flush makes for others' messages before it leaves the rest to the client's task.
 const FLUSH_ROUNDS: usize = 4;
@@ -274,7 +273,7 @@ impl Client {
         out.messages += 1;
         out.bytes += size as u64;
         let flush = !std::mem::replace(&mut out.dirty, true);
-        let congested = behind && is_moving(&out);
+        let congested = behind && out.is_moving(Instant::now());
         Delivery::Queued {
             flush,
             last,
@@ -299,7 +298,7 @@ impl Client {
         out.messages += 1;
         out.bytes += size as u64;
         let flush = !std::mem::replace(&mut out.dirty, true);
-        let congested = out.pending > max_pending / 4 * 3 && is_moving(&out);
+        let congested = out.pending > max_pending / 4 * 3 && out.is_moving(Instant::now());
         Delivery::Queued {
             flush,
             last: false,
@@ -328,7 +327,8 @@ impl Client {
     /// Whether it is slow but alive, so that waiting a moment helps.
     pub(crate) fn is_congested(&self) -> bool {
         let out = self.out.lock();
-        out.pending > self.max_pending.load(Ordering::Relaxed) / 4 * 3 && is_moving(&out)
+        out.pending > self.max_pending.load(Ordering::Relaxed) / 4 * 3
+            && out.is_moving(Instant::now())
     }
 
     /// Whether it misses messages rather than slowing publishers down, when it is behind.
@@ -408,10 +408,7 @@ impl Client {
                 }
                 Written::Full => {
                     out.put_back(&mut pool.batch, offset);
-                    out.blocked = true;
-                    if sent > 0 || out.stuck_since.is_none() {
-                        out.stuck_since = Some(Instant::now());
-                    }
+                    out.note_full(sent, Instant::now());
                     raised = signal::BLOCKED;
                     break;
                 }
@@ -625,9 +622,4 @@ fn unlist(shadows: impl Iterator<Item = Shade>) {
     for (account, shadow) in shadows {
         account.remove(&shadow);
     }
-}
-
-/// Whether the socket takes something now and then.
-fn is_moving(out: &Outbound) -> bool {
-    !out.blocked || out.stuck_since.is_none_or(|since| since.elapsed() < STUCK)
 }

@@ -20,6 +20,9 @@ const LARGE_CHUNK: usize = 64 << 10;
 const POOLED: usize = 16;
 /// Large buffers a worker fills before it should flush: a message to very many fills more than one read can.
 const FULL: usize = 256;
+/// Shortest and longest time for which a socket that takes nothing is expected to go on. One who reads slowly
+/// frees the system's own buffers, which are large, in big steps.
+const STRIDE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(500));
 /// Buffers per system call.
 const SLICES: usize = 16;
 
@@ -48,6 +51,8 @@ pub(crate) struct Outbound {
     pub(crate) dirty: bool,
     /// Since when a blocked socket has taken nothing.
     pub(crate) stuck_since: Option<Instant>,
+    /// How long it lately took nothing before it took something again, at most.
+    stride: Duration,
     /// The codec of the wire holds bytes that the socket has not taken.
     pub(crate) residue: bool,
     /// Whether it gets messages: not once it has begun to end.
@@ -118,6 +123,7 @@ impl Outbound {
             blocked: false,
             dirty: false,
             stuck_since: None,
+            stride: Duration::ZERO,
             residue: false,
             open: wire.is_some(),
             wire,
@@ -237,6 +243,27 @@ impl Outbound {
         }
     }
 
+    /// The socket is full, after it took `sent` bytes.
+    pub(crate) fn note_full(&mut self, sent: usize, now: Instant) {
+        self.blocked = true;
+        match self.stuck_since {
+            Some(since) if sent > 0 => {
+                let slowly_forgotten = self.stride - self.stride / 64;
+                self.stride = slowly_forgotten.max(now.duration_since(since));
+                self.stuck_since = Some(now);
+            }
+            Some(_) => {}
+            None => self.stuck_since = Some(now),
+        }
+    }
+
+    /// Whether the socket is going to take more soon, as far as one can tell from how it went before.
+    pub(crate) fn is_moving(&self, now: Instant) -> bool {
+        let patience = (self.stride * 4).clamp(STRIDE.0, STRIDE.1);
+        let late = |since| now.duration_since(since) >= patience;
+        !self.blocked || !self.stuck_since.is_some_and(late)
+    }
+
     /// Whether what it holds has not changed for the better for so long.
     pub(crate) fn is_stuck(&self, time: Duration) -> bool {
         let late = |since: Option<Instant>| since.is_some_and(|since| since.elapsed() >= time);
@@ -352,5 +379,49 @@ impl ChunkPool {
             offset,
             end,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The queue of one whose socket is full.
+    fn blocked(now: Instant) -> Outbound {
+        let mut out = Outbound::new(None, &Arc::new(Memory::new(0)));
+        out.note_full(1, now);
+        out
+    }
+
+    #[test]
+    fn one_who_never_reads_is_soon_not_waited_for() {
+        let begun = Instant::now();
+        let mut out = blocked(begun);
+        assert!(out.is_moving(begun + STRIDE.0 / 2));
+        out.note_full(0, begun + STRIDE.0 / 2);
+        assert!(!out.is_moving(begun + STRIDE.0));
+        out.blocked = false;
+        assert!(out.is_moving(begun + STRIDE.1));
+    }
+
+    #[test]
+    fn one_who_reads_in_big_steps_is_waited_for_as_long_as_they_take() {
+        let mut now = Instant::now();
+        let mut out = blocked(now);
+        for _ in 0..10 {
+            now += Duration::from_millis(90);
+            out.note_full(1, now);
+        }
+        assert!(out.is_moving(now + Duration::from_millis(350)));
+        assert!(!out.is_moving(now + Duration::from_millis(361)));
+        now += Duration::from_secs(5);
+        out.note_full(1, now);
+        assert!(out.is_moving(now + STRIDE.1 / 2));
+        assert!(!out.is_moving(now + STRIDE.1), "there is a bound");
+        for _ in 0..1000 {
+            now += Duration::from_micros(10);
+            out.note_full(1, now);
+        }
+        assert!(!out.is_moving(now + STRIDE.0), "it has become quicker");
     }
 }
