@@ -353,11 +353,15 @@ mod tests {
     }
 
     #[test]
-    fn a_post_that_is_not_open_is_never_taken() {
-        let mut lookout = Lookout::new(Arc::new(Post::new(false)));
+    fn a_post_that_is_not_open_is_never_taken_and_one_that_is_closed_left() {
+        let post = Arc::new(Post::new(false));
+        let mut lookout = Lookout::new(Arc::clone(&post));
         let mut shift = Shift::new();
-        for _ in 0..1000 {
-            assert!(shift.pause(&mut lookout, 1));
-        }
+        assert!((0..1000).all(|_| shift.pause(&mut lookout, 1)));
+        post.set_open(true);
+        assert!(!shift.pause(&mut lookout, 1));
+        post.set_open(false);
+        assert!(shift.pause(&mut lookout, 1));
+        assert_eq!(post.holder(), None);
     }
 }

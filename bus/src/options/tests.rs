@@ -68,6 +68,16 @@ fn a_documentation_style_file_is_understood() {
 }
 
 #[test]
+fn workers_stay_awake_as_they_are_told_to() {
+    let told = |text| options(text).map(|read| read.config.stay_awake);
+    assert_eq!(told("port: 4222"), Ok(None));
+    assert_eq!(told("stay_awake: off"), Ok(Some(false)));
+    assert_eq!(told("stay_awake: true"), Ok(Some(true)));
+    let wrong = told("stay_awake: 30us").unwrap_err();
+    assert!(wrong.starts_with("n.conf:1:0: "), "{wrong}");
+}
+
+#[test]
 fn what_cannot_be_honoured_is_an_error_with_its_place() {
     for (text, says) in [
         (
