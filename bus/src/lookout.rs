@@ -13,8 +13,8 @@ use parking_lot::Mutex;
 
 /// How often a worker looks before it gives up: for some 30 µs.
 const LOOKS: u32 = 40;
-/// First looks, before anything can have come, and every how manieth later it gives way to others.
-const COURTEOUS: (u32, u32) = (6, 4);
+/// It gives way to others at the first looks, before anything can have come, and at every so manieth later.
+const COURTEOUS: (u32, u32) = (2, 8);
 /// A pause asleep that would have been about as short as those looks, had it not taken to be woken.
 const SOON: Duration = Duration::from_micros(80);
 /// What is certain.

@@ -6,13 +6,12 @@
 use std::future::poll_fn;
 use std::io;
 use std::num::NonZero;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::Poll;
+use std::sync::{Arc, OnceLock};
+use std::task::{Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
@@ -70,7 +69,7 @@ impl Worker {
         let (at_end, ended) = oneshot::channel();
         let (own_desk, own_stop) = (Arc::clone(&desk), stop.clone());
         let (resting, resuming) = (Arc::clone(&desk), Arc::clone(&desk));
-        let look_again = Arc::new(AtomicWaker::new());
+        let look_again = Arc::new(OnceLock::new());
         let looking = Arc::clone(&look_again);
         thread::Builder::new()
             .name(format!("bus-{index}"))
@@ -196,7 +195,7 @@ pub(crate) fn cores() -> usize {
 }
 
 /// A worker has nothing to do: what turns have kept back goes out.
-fn rest(desk: &Arc<Mutex<Desk>>, look_again: &AtomicWaker) {
+fn rest(desk: &Arc<Mutex<Desk>>, look_again: &OnceLock<Waker>) {
     let rest = {
         let mut own = desk.lock();
         own.flush();
@@ -208,15 +207,17 @@ fn rest(desk: &Arc<Mutex<Desk>>, look_again: &AtomicWaker) {
     if rest == Rest::GiveWay {
         thread::yield_now();
     }
-    if rest != Rest::Sleep {
-        look_again.wake();
+    if rest != Rest::Sleep
+        && let Some(waker) = look_again.get()
+    {
+        waker.wake_by_ref();
     }
 }
 
 /// A thread does not go to sleep while a task of its has something to do: this one has when it is told.
-async fn keep_awake(look_again: Arc<AtomicWaker>) {
+async fn keep_awake(look_again: Arc<OnceLock<Waker>>) {
     poll_fn::<(), _>(|cx| {
-        look_again.register(cx.waker());
+        look_again.get_or_init(|| cx.waker().clone());
         Poll::Pending
     })
     .await;
