@@ -45,8 +45,8 @@ pub struct Config {
     pub client_advertise: Option<String>,
     /// Worker threads. Default: one per core, at most eight.
     pub workers: Option<usize>,
-    /// Whether a worker whose work comes in quick succession looks out for more instead of sleeping, which halves
-    /// the time that requests take and uses more of a core. By default it does where there are several cores.
+    /// Whether a worker whose work comes in quick succession looks out for more instead of sleeping, which takes a
+    /// third off the time of requests and uses more of a core. By default it does where there are several cores.
     pub stay_awake: Option<bool>,
     /// Whether messages may have headers. Default true; else clients are told that they may not.
     pub headers: bool,

@@ -6,8 +6,8 @@
 use std::future::poll_fn;
 use std::io;
 use std::num::NonZero;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::task::{Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -69,8 +69,8 @@ impl Worker {
         let (at_end, ended) = oneshot::channel();
         let (own_desk, own_stop) = (Arc::clone(&desk), stop.clone());
         let (resting, resuming) = (Arc::clone(&desk), Arc::clone(&desk));
-        let look_again = Arc::new(OnceLock::new());
-        let looking = Arc::clone(&look_again);
+        let look_again = Arc::new(Mutex::new(None));
+        let (looking, looked) = (Arc::clone(&look_again), Arc::clone(&look_again));
         thread::Builder::new()
             .name(format!("bus-{index}"))
             .spawn(move || {
@@ -87,6 +87,8 @@ impl Worker {
                         runtime.spawn(keep_awake(looking));
                         runtime.block_on(keep_tidy(index, &own_desk, &hub, &own_stop));
                         own_desk.lock().lookout.leave_post();
+                        // A waker keeps its runtime, which keeps this.
+                        *looked.lock() = None;
                     }
                     Err(error) => {
                         let _ = to_starter.send(Err(error));
@@ -195,7 +197,7 @@ pub(crate) fn cores() -> usize {
 }
 
 /// A worker has nothing to do: what turns have kept back goes out.
-fn rest(desk: &Arc<Mutex<Desk>>, look_again: &OnceLock<Waker>) {
+fn rest(desk: &Arc<Mutex<Desk>>, look_again: &Mutex<Option<Waker>>) {
     let rest = {
         let mut own = desk.lock();
         own.flush();
@@ -208,16 +210,16 @@ fn rest(desk: &Arc<Mutex<Desk>>, look_again: &OnceLock<Waker>) {
         thread::yield_now();
     }
     if rest != Rest::Sleep
-        && let Some(waker) = look_again.get()
+        && let Some(waker) = &*look_again.lock()
     {
         waker.wake_by_ref();
     }
 }
 
 /// A thread does not go to sleep while a task of its has something to do: this one has when it is told.
-async fn keep_awake(look_again: Arc<OnceLock<Waker>>) {
+async fn keep_awake(look_again: Arc<Mutex<Option<Waker>>>) {
     poll_fn::<(), _>(|cx| {
-        look_again.get_or_init(|| cx.waker().clone());
+        look_again.lock().get_or_insert_with(|| cx.waker().clone());
         Poll::Pending
     })
     .await;
