@@ -158,6 +158,13 @@ impl Raw {
         self.expect("PONG\r\n").await;
     }
 
+    /// Publishes nothing on this subject; whoever is here and hears of it has it in his queue then. A flush of
+    /// async-nats says only that bytes have left.
+    pub(crate) async fn publish(&mut self, subject: &str) {
+        self.send(format!("PUB {subject} 0\r\n\r\n")).await;
+        self.sync().await;
+    }
+
     /// The connection ends, after exactly `last`.
     pub(crate) async fn ends_with(&mut self, last: &str) {
         self.expect(last).await;
