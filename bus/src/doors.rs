@@ -68,7 +68,10 @@ async fn accept(
     workers: &[Worker],
     hub: &Arc<Hub>,
 ) -> io::Result<()> {
-    let listener = Listening::new(listener)?;
+    let Some(own) = workers.first() else {
+        return Ok(());
+    };
+    let listener = Listening::new(listener, own.watch())?;
     let mut pause = ACCEPT_PAUSE.0;
     let (mut too_many, mut too_few) = (Complaint::default(), Complaint::default());
     loop {
@@ -76,9 +79,7 @@ async fn accept(
             Ok((socket, mut peer)) => {
                 pause = ACCEPT_PAUSE.0;
                 // What turns have kept back does not wait until there is nobody more to accept.
-                if let Some(own) = workers.first() {
-                    own.flush();
-                }
+                own.flush();
                 if descriptors::is_kept(&socket, door.uses()) {
                     if let Some(connections) = too_few.again(Instant::now()) {
                         tracing::error!(connections, "too few file descriptors: hung up");

@@ -64,6 +64,7 @@ pub mod sublist;
 mod subscription;
 mod tap;
 mod trace;
+mod watch;
 mod whereabouts;
 mod wire;
 mod worker;

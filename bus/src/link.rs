@@ -22,6 +22,7 @@ use crate::hub::Hub;
 use crate::session::End;
 use crate::socket::Incoming;
 use crate::wire::{Codec, Decoded};
+use crate::worker::Berth;
 use crate::{memory, trace};
 
 /// A publisher waits at most this often, this long, per turn for a receiver that cannot keep up.
@@ -204,13 +205,13 @@ impl<S: Side> Link<S> {
         !(self.blocked || self.held || self.more || self.paused) && self.afterwards.is_none()
     }
 
-    /// Lives on the worker of `desk` from now on, which is the one that this is called on.
+    /// Lives on this worker from now on, which is the one that this is called on.
     ///
     /// # Errors
     /// The system cannot watch its socket from there.
-    pub(crate) fn move_to(&mut self, desk: Arc<Mutex<Desk>>) -> Result<(), End> {
-        self.incoming.watch_from_here().map_err(End::Read)?;
-        self.desk = desk;
+    pub(crate) fn move_to(&mut self, berth: &Berth) -> Result<(), End> {
+        self.incoming.report_to(&berth.watch).map_err(End::Read)?;
+        self.desk = Arc::clone(&berth.desk);
         self.timer = Box::pin(tokio::time::sleep_until(self.timer.deadline()));
         Ok(())
     }
@@ -402,9 +403,7 @@ impl<S: Side> Link<S> {
     pub(crate) async fn get_through(&self) {
         self.flush();
         while self.client.out().has_unsent() {
-            if poll_fn(|cx| self.incoming.poll_room(cx)).await.is_err() {
-                return;
-            }
+            poll_fn(|cx| self.incoming.poll_room(cx)).await;
             self.client.unblock();
             self.flush();
             // A writer of another worker may be at it.

@@ -11,9 +11,11 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// How often a worker looks before it gives up: for some 30 µs.
-const LOOKS: u32 = 40;
-/// It gives way to others at the first looks, before anything can have come, and at every so manieth later.
+/// A worker looks so often before it sees to what else there may be, and so often that before it gives up: for
+/// some 30 µs.
+const LOOKS: u32 = 32;
+const SPELLS: u32 = 2;
+/// It gives way to others at the first looks, before anything can have come, and at every so manieth.
 const COURTEOUS: (u32, u32) = (2, 8);
 /// A pause asleep that would have been about as short as those looks, had it not taken to be woken.
 const SOON: Duration = Duration::from_micros(80);
@@ -60,9 +62,10 @@ enum Pause {
     Ended {
         soon: bool,
     },
-    /// How often it has looked.
+    /// How many spells it has looked out for, or been told to.
     Awake {
-        looks: u32,
+        spells: u32,
+        is_told: bool,
     },
 }
 
@@ -70,10 +73,14 @@ enum Pause {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rest {
     Sleep,
-    /// Look at the sockets again.
+    /// Look at the sockets for a [`Spell`].
     Look,
-    /// The same, after others who want this core.
-    GiveWay,
+}
+
+/// A few looks at the sockets.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spell {
+    is_first: bool,
 }
 
 // === impl Post ===
@@ -164,14 +171,11 @@ impl<B: Clone> Lookout<B> {
     /// There is nothing to do. `own` is how to get to this worker.
     pub(crate) fn rest(&mut self, now: impl FnOnce() -> Instant, own: impl FnOnce() -> B) -> Rest {
         self.unrested = 0;
-        if let Some(Pause::Awake { looks }) = &mut self.pause {
-            if *looks < LOOKS {
-                *looks += 1;
-                return if *looks <= COURTEOUS.0 || *looks % COURTEOUS.1 == 0 {
-                    Rest::GiveWay
-                } else {
-                    Rest::Look
-                };
+        if let Some(Pause::Awake { spells, is_told }) = &mut self.pause {
+            if *spells < SPELLS {
+                *spells += 1;
+                *is_told = true;
+                return Rest::Look;
             }
             self.learn(false, AWAKE_TELLS);
             self.leave_post();
@@ -181,13 +185,25 @@ impl<B: Clone> Lookout<B> {
         }
         if self.chance >= CERTAIN / 2 && self.holds_post(own) {
             self.on_post = true;
-            self.pause = Some(Pause::Awake { looks: 1 });
-            Rest::GiveWay
+            self.pause = Some(Pause::Awake {
+                spells: 1,
+                is_told: true,
+            });
+            Rest::Look
         } else {
             self.leave_post();
             self.pause = Some(Pause::Asleep { since: now() });
             Rest::Sleep
         }
+    }
+
+    /// For how long to look now, if it was told to.
+    pub(crate) fn spell(&mut self) -> Option<Spell> {
+        let Some(Pause::Awake { spells, is_told }) = &mut self.pause else {
+            return None;
+        };
+        let is_first = *spells == 1;
+        std::mem::take(is_told).then_some(Spell { is_first })
     }
 
     /// It goes on: woken, or to look again.
@@ -219,6 +235,16 @@ impl<B: Clone> Lookout<B> {
         } else {
             self.chance -= self.chance / AWAKE_TELLS;
         }
+    }
+}
+
+// === impl Spell ===
+
+impl Spell {
+    /// For each look whether to give way to others before it.
+    pub(crate) fn looks(self) -> impl Iterator<Item = bool> {
+        let first = if self.is_first { COURTEOUS.0 } else { 0 };
+        (0..LOOKS).map(move |look| look < first || look % COURTEOUS.1 == 0)
     }
 }
 

@@ -18,13 +18,11 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures_util::FutureExt as _;
-use parking_lot::Mutex;
 use rand::Rng as _;
 use tokio::time::Instant;
 
 use crate::auth::{Doorway, Expiry, Identity, Verdict};
 use crate::client::{Client, Kind, signal};
-use crate::delivery::Desk;
 use crate::doors::{Arrival, Door};
 use crate::hub::Hub;
 use crate::link::{Event, Link, Turn};
@@ -72,7 +70,7 @@ impl Session {
             socket, peer, door, ..
         } = arrival;
         socket.set_nodelay(true)?;
-        let (incoming, outgoing) = socket::split(socket)?;
+        let (incoming, outgoing) = socket::split(socket, &berth.watch)?;
         let settings = hub.settings();
         let Settings { limits, .. } = &*settings;
         let users = settings.users_of(door);
@@ -135,10 +133,11 @@ impl Session {
     /// is as large as the largest thing that may happen in it.
     pub(crate) async fn run(
         mut self: Box<Self>,
-        moved_to: Option<Arc<Mutex<Desk>>>,
+        moved_to: Option<Berth>,
     ) -> Option<(Box<Self>, Berth)> {
         let (hub, client) = (Arc::clone(&self.hub), Arc::clone(&self.link.client));
-        let desk = Arc::clone(moved_to.as_ref().unwrap_or(&self.link.desk));
+        let lives_at = moved_to.as_ref().map(|berth| &berth.desk);
+        let desk = Arc::clone(lives_at.unwrap_or(&self.link.desk));
         let served = AssertUnwindSafe(self.converse(moved_to)).catch_unwind();
         if let Ok(elsewhere) = served.await {
             return elsewhere.map(|berth| (self, berth));
@@ -155,9 +154,9 @@ impl Session {
         &self.hub
     }
 
-    async fn converse(&mut self, moved_to: Option<Arc<Mutex<Desk>>>) -> Option<Berth> {
+    async fn converse(&mut self, moved_to: Option<Berth>) -> Option<Berth> {
         let come = match moved_to {
-            Some(desk) => self.link.move_to(desk),
+            Some(berth) => self.link.move_to(&berth),
             None => self.come_in().await,
         };
         let served = match come {

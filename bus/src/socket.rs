@@ -1,47 +1,44 @@
 //! Sockets. A connection's task reads from its own where it lives, and any worker writes to it.
 
+use std::future::poll_fn;
 use std::io::{self, IoSlice, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
-
-/// What the task of a connection wants to be told of.
-const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
+use crate::watch::{READABLE, WRITABLE, Watch, Watched};
 
 /// A door.
 #[derive(Debug)]
-pub(crate) struct Listening(AsyncFd<TcpListener>);
+pub(crate) struct Listening {
+    watched: Watched,
+    listener: TcpListener,
+}
 
-/// The side that is read from. It reports to the worker on which it was made.
+/// The side that is read from.
 #[derive(Debug)]
-pub(crate) struct Incoming(AsyncFd<Arc<TcpStream>>);
+pub(crate) struct Incoming {
+    // Before the descriptor goes.
+    watched: Watched,
+    socket: Arc<TcpStream>,
+}
 
 /// The side that is written to. Nothing waits here: a full socket is for the connection's task to wait for.
 /// When this goes, so does the peer's hope for more.
 #[derive(Debug)]
 pub(crate) struct Outgoing(Arc<TcpStream>);
 
-/// Makes both sides of a non-blocking socket.
+/// Makes both sides of a non-blocking socket. The first reports to this watch.
 ///
 /// # Errors
 /// The system cannot watch the socket.
-pub(crate) fn split(socket: TcpStream) -> io::Result<(Incoming, Outgoing)> {
+pub(crate) fn split(socket: TcpStream, watch: &Arc<Watch>) -> io::Result<(Incoming, Outgoing)> {
     let socket = Arc::new(socket);
-    let incoming = watch(Arc::clone(&socket), BOTH)?;
-    Ok((Incoming(incoming), Outgoing(socket)))
-}
-
-/// Has the worker on which this is called told what happens to a socket. For those of the standard library only.
-#[expect(
-    deprecated,
-    reason = "sound for what keeps one descriptor open for as long as it lives; to say so takes `unsafe`"
-)]
-fn watch<T: AsRawFd>(socket: T, interest: Interest) -> io::Result<AsyncFd<T>> {
-    AsyncFd::with_interest(socket, interest)
+    let incoming = Incoming {
+        watched: watch.add(&*socket)?,
+        socket: Arc::clone(&socket),
+    };
+    Ok((incoming, Outgoing(socket)))
 }
 
 // === impl Listening ===
@@ -49,9 +46,12 @@ fn watch<T: AsRawFd>(socket: T, interest: Interest) -> io::Result<AsyncFd<T>> {
 impl Listening {
     /// # Errors
     /// The system cannot watch the socket.
-    pub(crate) fn new(listener: TcpListener) -> io::Result<Self> {
+    pub(crate) fn new(listener: TcpListener, watch: &Arc<Watch>) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
-        watch(listener, Interest::READABLE).map(Listening)
+        Ok(Listening {
+            watched: watch.add(&listener)?,
+            listener,
+        })
     }
 
     /// Waits for a connection.
@@ -59,12 +59,22 @@ impl Listening {
     /// # Errors
     /// As the system says: there are no descriptors left, or one who came has gone already.
     pub(crate) async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let accept = |listener: &TcpListener| {
-            let (socket, peer) = listener.accept()?;
+        poll_fn(|cx| {
+            loop {
+                ready!(self.watched.poll_ready(cx, READABLE));
+                match self.listener.accept() {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        self.watched.clear(READABLE);
+                    }
+                    accepted => return Poll::Ready(accepted),
+                }
+            }
+        })
+        .await
+        .and_then(|(socket, peer)| {
             socket.set_nonblocking(true)?;
             Ok((socket, peer))
-        };
-        self.0.async_io(Interest::READABLE, accept).await
+        })
     }
 }
 
@@ -119,37 +129,38 @@ impl Incoming {
         mut read: impl FnMut(&TcpStream) -> io::Result<(usize, bool)>,
     ) -> Poll<io::Result<usize>> {
         loop {
-            let mut ready = ready!(self.0.poll_read_ready(cx))?;
-            match read(self.0.get_ref()) {
+            ready!(self.watched.poll_ready(cx, READABLE));
+            match read(&self.socket) {
                 Ok((count, all)) => {
                     if all && count > 0 {
                         // The system tells when more comes; an end that came along it has told.
-                        ready.clear_ready();
+                        self.watched.clear(READABLE);
                     }
                     return Poll::Ready(Ok(count));
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.watched.clear(READABLE);
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
     }
 
-    /// Has the worker on which this is called told what happens, in place of the one that was.
+    /// Reports to this watch from now on.
     ///
     /// # Errors
     /// The system cannot watch the socket.
-    pub(crate) fn watch_from_here(&mut self) -> io::Result<()> {
-        let socket = Arc::clone(self.0.get_ref());
-        self.0 = watch(socket, BOTH)?;
-        Ok(())
+    pub(crate) fn report_to(&mut self, watch: &Arc<Watch>) -> io::Result<()> {
+        self.watched.move_to(watch)
     }
 
     /// Waits until something may have changed about the room for what is written. Is told of each change once:
     /// to be called after a write that found none, and followed by another.
-    pub(crate) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.0.poll_write_ready(cx))?.clear_ready();
-        Poll::Ready(Ok(()))
+    pub(crate) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
+        ready!(self.watched.poll_ready(cx, WRITABLE));
+        self.watched.clear(WRITABLE);
+        Poll::Ready(())
     }
 }
 

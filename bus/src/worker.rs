@@ -3,12 +3,10 @@
 //! A connection lives on one worker, so its reads, its parsing and its deliveries do not change threads; only
 //! the appended bytes cross over, in the receiver's queue. Between two turns it may [move](crate::place).
 
-use std::future::poll_fn;
 use std::io;
 use std::num::NonZero;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -25,8 +23,9 @@ use crate::config::Config;
 use crate::delivery::Desk;
 use crate::doors::{Arrival, Door};
 use crate::hub::Hub;
-use crate::lookout::Rest;
+use crate::lookout::{Rest, Spell};
 use crate::session::Session;
+use crate::watch::{Attendant, Watch};
 
 /// How often outdated cache entries and spare buffers are let go.
 const SWEEP: Duration = Duration::from_secs(10);
@@ -49,6 +48,7 @@ pub(crate) struct Worker {
 pub(crate) struct Berth {
     handle: Handle,
     pub(crate) desk: Arc<Mutex<Desk>>,
+    pub(crate) watch: Arc<Watch>,
 }
 
 /// One connection of those that a worker has been given, wherever it lives.
@@ -63,14 +63,14 @@ impl Worker {
     /// # Errors
     /// The system gives no thread, or no means to wait for sockets.
     pub(crate) async fn start(index: usize, hub: Arc<Hub>) -> io::Result<Self> {
+        let watch = Arc::new(Watch::new()?);
         let desk = Arc::new(Mutex::new(Desk::new(Arc::clone(&hub))));
         let stop = CancellationToken::new();
         let (to_starter, from_thread) = oneshot::channel();
         let (at_end, ended) = oneshot::channel();
         let (own_desk, own_stop) = (Arc::clone(&desk), stop.clone());
+        let (own_watch, watched) = (Arc::clone(&watch), Arc::clone(&watch));
         let (resting, resuming) = (Arc::clone(&desk), Arc::clone(&desk));
-        let look_again = Arc::new(Mutex::new(None));
-        let (looking, looked) = (Arc::clone(&look_again), Arc::clone(&look_again));
         thread::Builder::new()
             .name(format!("bus-{index}"))
             .spawn(move || {
@@ -78,17 +78,21 @@ impl Worker {
                 let built = Builder::new_current_thread()
                     .enable_all()
                     .event_interval(EVENT_INTERVAL)
-                    .on_thread_park(move || rest(&resting, &look_again))
+                    .on_thread_park(move || rest(&resting, &watched))
                     .on_thread_unpark(move || resuming.lock().lookout.resume(Instant::now))
                     .build();
+                let built = built.and_then(|runtime| {
+                    let _entered = runtime.enter();
+                    let attendant = Attendant::new(Arc::clone(&own_watch))?;
+                    Ok((runtime, attendant))
+                });
                 match built {
-                    Ok(runtime) => {
+                    Ok((runtime, attendant)) => {
                         let _ = to_starter.send(Ok(runtime.handle().clone()));
-                        runtime.spawn(keep_awake(looking));
+                        runtime.spawn(attend(attendant, Arc::clone(&own_desk)));
                         runtime.block_on(keep_tidy(index, &own_desk, &hub, &own_stop));
                         own_desk.lock().lookout.leave_post();
-                        // A waker keeps its runtime, which keeps this.
-                        *looked.lock() = None;
+                        own_watch.end();
                     }
                     Err(error) => {
                         let _ = to_starter.send(Err(error));
@@ -97,7 +101,11 @@ impl Worker {
             })?;
         let handle = from_thread.await.map_err(io::Error::other)??;
         Ok(Worker {
-            berth: Berth { handle, desk },
+            berth: Berth {
+                handle,
+                desk,
+                watch,
+            },
             load: Arc::default(),
             stop,
             ended: Mutex::new(Some(ended)),
@@ -107,6 +115,10 @@ impl Worker {
     /// Runs a task on its thread.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
         self.berth.handle.spawn(task)
+    }
+
+    pub(crate) fn watch(&self) -> &Arc<Watch> {
+        &self.berth.watch
     }
 
     /// Sends what its turns have kept back.
@@ -155,9 +167,9 @@ impl Berth {
     /// Has a connection live here from now on.
     fn lodge(self, session: Box<Session>, ticket: Ticket) {
         let tracker = session.hub().sessions.clone();
-        let desk = self.desk;
-        let stay = async move { stay(session, Some(desk), ticket).await };
-        self.handle.spawn(tracker.track_future(stay));
+        let handle = self.handle.clone();
+        let stay = async move { stay(session, Some(self), ticket).await };
+        handle.spawn(tracker.track_future(stay));
     }
 }
 
@@ -170,7 +182,7 @@ impl Drop for Ticket {
 /// Serves a connection from its first word to its last. What is long about it lies apart.
 async fn converse(hub: Arc<Hub>, berth: Berth, arrival: Arrival, ticket: Ticket) -> io::Result<()> {
     if let (Door::Routes, Some(node)) = (arrival.door, hub.cluster().cloned()) {
-        let session = RouteSession::new(hub, node, berth.desk, arrival)?;
+        let session = RouteSession::new(hub, node, &berth, arrival)?;
         Box::pin(session.run()).await;
     } else {
         let session = Box::new(Session::new(hub, berth, arrival)?);
@@ -180,7 +192,7 @@ async fn converse(hub: Arc<Hub>, berth: Berth, arrival: Arrival, ticket: Ticket)
 }
 
 /// Serves a client where it has come to live, until it ends or moves.
-async fn stay(session: Box<Session>, moved_to: Option<Arc<Mutex<Desk>>>, ticket: Ticket) {
+async fn stay(session: Box<Session>, moved_to: Option<Berth>, ticket: Ticket) {
     if let Some((session, berth)) = session.run(moved_to).await {
         berth.lodge(session, ticket);
     }
@@ -197,32 +209,34 @@ pub(crate) fn cores() -> usize {
 }
 
 /// A worker has nothing to do: what turns have kept back goes out.
-fn rest(desk: &Arc<Mutex<Desk>>, look_again: &Mutex<Option<Waker>>) {
+fn rest(desk: &Arc<Mutex<Desk>>, watch: &Arc<Watch>) {
     let rest = {
         let mut own = desk.lock();
         own.flush();
         own.lookout.rest(Instant::now, || Berth {
             handle: Handle::current(),
             desk: Arc::clone(desk),
+            watch: Arc::clone(watch),
         })
     };
-    if rest == Rest::GiveWay {
-        thread::yield_now();
-    }
-    if rest != Rest::Sleep
-        && let Some(waker) = &*look_again.lock()
-    {
-        waker.wake_by_ref();
+    if rest == Rest::Look {
+        // A thread does not go to sleep while a task of its has something to do.
+        watch.rouse();
     }
 }
 
-/// A thread does not go to sleep while a task of its has something to do: this one has when it is told.
-async fn keep_awake(look_again: Arc<Mutex<Option<Waker>>>) {
-    poll_fn::<(), _>(|cx| {
-        look_again.lock().get_or_insert_with(|| cx.waker().clone());
-        Poll::Pending
-    })
-    .await;
+/// Wakes those for whom something has come, and looks out for it when that is told.
+async fn attend(attendant: Attendant, desk: Arc<Mutex<Desk>>) {
+    let look_out = |watch: &Watch| {
+        let spell = desk.lock().lookout.spell();
+        spell.into_iter().flat_map(Spell::looks).any(|gives_way| {
+            if gives_way {
+                thread::yield_now();
+            }
+            watch.look() > 0
+        })
+    };
+    attendant.attend(look_out).await;
 }
 
 /// What a worker's thread does besides its connections, until it is stopped.

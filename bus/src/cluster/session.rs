@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use parking_lot::Mutex;
 use rand::Rng as _;
 use tokio::time::Instant;
 
@@ -22,7 +21,6 @@ use super::talk::Talk;
 use super::{credentials, dial::Outcome};
 use crate::client::{Client, Kind, signal};
 use crate::config;
-use crate::delivery::Desk;
 use crate::doors::Arrival;
 use crate::hub::Hub;
 use crate::link::{Event, Link, Turn};
@@ -30,6 +28,7 @@ use crate::protocol::frame;
 use crate::session::End;
 use crate::socket;
 use crate::wire::Wire;
+use crate::worker::Berth;
 
 /// When a peer is pinged first.
 const FIRST_PING: Duration = Duration::from_secs(1);
@@ -83,7 +82,7 @@ impl RouteSession {
     pub(crate) fn new(
         hub: Arc<Hub>,
         node: Arc<Node>,
-        desk: Arc<Mutex<Desk>>,
+        berth: &Berth,
         arrival: Arrival,
     ) -> io::Result<Self> {
         let Arrival {
@@ -93,7 +92,7 @@ impl RouteSession {
             ..
         } = arrival;
         socket.set_nodelay(true)?;
-        let (incoming, outgoing) = socket::split(socket)?;
+        let (incoming, outgoing) = socket::split(socket, &berth.watch)?;
         let wire = Wire::new(outgoing);
         let settings = hub.settings();
         if let Some(tls) = &settings.route_tls {
@@ -136,7 +135,13 @@ impl RouteSession {
         };
         let now = Instant::now();
         let mut session = RouteSession {
-            link: Link::new(desk, client, incoming, rules, Talk::new(route, hub, node)),
+            link: Link::new(
+                Arc::clone(&berth.desk),
+                client,
+                incoming,
+                rules,
+                Talk::new(route, hub, node),
+            ),
             configured: dialled
                 .as_ref()
                 .filter(|dialled| dialled.configured)
