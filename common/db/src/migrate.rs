@@ -1,15 +1,19 @@
 //! Bringing a schema up to date.
 
+use std::time::Duration;
+
 use diesel::backend::Backend;
 use diesel::migration::{Migration, MigrationSource, Result};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness};
 
 use crate::conn::{Conn, Engine};
 use crate::error::DbError;
-use crate::sql;
+use crate::sqlite;
 
-/// An arbitrary number that all of our processes agree on: one of them migrates, the others wait.
+/// An arbitrary number that all of our processes agree on.
 const MIGRATION_LOCK: i64 = 0x6375_706f_6c61;
+/// How long to wait for another process to migrate a file, which has no such lock; as long as writing takes it.
+const MIGRATION_WAIT: Duration = Duration::from_secs(600);
 
 /// The migrations of a room, in the SQL both engines understand, plus replacements where one does not.
 ///
@@ -41,20 +45,39 @@ impl Migrations {
         self
     }
 
+    /// Says how many were lacking. Of several processes that start at once one migrates, the others wait.
     pub(crate) fn run(&self, conn: &mut Conn) -> std::result::Result<usize, DbError> {
-        let failed = |e: Box<dyn std::error::Error + Send + Sync>| DbError::Migrate(e.to_string());
         let engine = conn.engine();
-        if engine == Engine::Postgres {
-            conn.batch(&format!("SELECT pg_advisory_lock({MIGRATION_LOCK})"))?;
-        }
-        let outcome = sql!(conn, c => {
-            c.run_pending_migrations(ForEngine(self, engine)).map(|done| done.len())
-        })
-        .map_err(failed);
-        if engine == Engine::Postgres {
-            conn.batch(&format!("SELECT pg_advisory_unlock({MIGRATION_LOCK})"))?;
-        }
-        outcome
+        let (lock, unlock) = match engine {
+            Engine::Postgres => (
+                format!("SELECT pg_advisory_lock({MIGRATION_LOCK})"),
+                format!("SELECT pg_advisory_unlock({MIGRATION_LOCK})"),
+            ),
+            Engine::Sqlite => (
+                sqlite::wait_for_others(MIGRATION_WAIT),
+                sqlite::wait_for_others(sqlite::BUSY_TIMEOUT),
+            ),
+        };
+        conn.batch(&lock)?;
+        let outcome = match conn {
+            Conn::Postgres(c) => self.run_pending(&mut **c, engine),
+            // What is lacking is only known to who may write.
+            Conn::Sqlite(c) => c.immediate_transaction(|c| self.run_pending(c, engine)),
+        };
+        conn.batch(&unlock)?;
+        outcome.map_err(|error| DbError::Migrate(error.to_string()))
+    }
+
+    fn run_pending<DB: Backend>(
+        &self,
+        conn: &mut impl MigrationHarness<DB>,
+        engine: Engine,
+    ) -> Result<usize>
+    where
+        EmbeddedMigrations: MigrationSource<DB>,
+    {
+        let done = conn.run_pending_migrations(ForEngine(self, engine))?;
+        Ok(done.len())
     }
 }
 

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use chrono::NaiveDateTime;
 use cupola_db::testkit::{PostgresServer, TestDb};
 use cupola_db::{
-    Conn, Db, DbError, EmbeddedMigrations, Engine, Json, Migrations, embed_migrations, now, sql,
-    testkit,
+    Conn, DatabaseConfig, Db, DbError, EmbeddedMigrations, Engine, Json, Migrations,
+    embed_migrations, now, sql, testkit,
 };
 use diesel::prelude::*;
 use diesel::upsert::excluded;
@@ -207,6 +207,36 @@ async fn opens_again_without_migrating_twice(test: &TestDb) {
             .unwrap(),
         40
     );
+}
+
+/// Several processes start at once on a database that nobody has opened before.
+async fn opens_at_once(config: DatabaseConfig) {
+    let opening = (0..12).map(|_| tokio::spawn(Db::open(config.clone(), MIGRATIONS)));
+    for open in opening.collect::<Vec<_>>() {
+        let db = open.await.unwrap().unwrap();
+        let seeds = db
+            .read::<_, DbError, _>(|c| Ok(sql!(c, c => things::table.count().first::<i64>(c))?))
+            .await
+            .unwrap();
+        assert_eq!(seeds, 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_open_a_new_sqlite_file_at_once() {
+    for _ in 0..20 {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}/new.db", folder.path().display());
+        opens_at_once(DatabaseConfig::at(url)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_open_a_new_postgres_database_at_once() {
+    let server = PostgresServer::start();
+    for _ in 0..3 {
+        opens_at_once(DatabaseConfig::at(server.empty_database().await)).await;
+    }
 }
 
 #[tokio::test]
