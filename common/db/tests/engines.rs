@@ -211,7 +211,7 @@ async fn opens_again_without_migrating_twice(test: &TestDb) {
 
 /// Several processes start at once on a database that nobody has opened before.
 async fn opens_at_once(config: DatabaseConfig) {
-    let opening = (0..12).map(|_| tokio::spawn(Db::open(config.clone(), MIGRATIONS)));
+    let opening = (0..3).map(|_| tokio::spawn(Db::open(config.clone(), MIGRATIONS)));
     for open in opening.collect::<Vec<_>>() {
         let db = open.await.unwrap().unwrap();
         let seeds = db
@@ -224,7 +224,7 @@ async fn opens_at_once(config: DatabaseConfig) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_open_a_new_sqlite_file_at_once() {
-    for _ in 0..20 {
+    for _ in 0..100 {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}/new.db", folder.path().display());
         opens_at_once(DatabaseConfig::at(url)).await;
