@@ -2,6 +2,8 @@
 //!
 //! Alone in its process, as it counts what the process has.
 
+#![allow(clippy::unwrap_used, missing_docs, reason = "a test may panic")]
+
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpStream};
