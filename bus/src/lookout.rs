@@ -379,6 +379,25 @@ mod tests {
     }
 
     #[test]
+    fn it_looks_once_for_each_time_it_is_told_and_gives_way_first() {
+        let (mut lookout, _) = two();
+        let mut shift = Shift::new();
+        assert!(lookout.spell().is_none());
+        be_quick(&mut shift, &mut lookout);
+        let gives_way_at = |lookout: &mut Lookout<u8>| {
+            let rest = lookout.rest(|| shift.now(), || 0);
+            let looks = lookout.spell().map(Spell::looks);
+            assert_eq!(rest == Rest::Look, looks.is_some());
+            assert!(lookout.spell().is_none());
+            let at = looks?.zip(0..).filter(|(gives_way, _)| *gives_way);
+            Some(at.map(|(_, look)| look).collect::<Vec<u32>>())
+        };
+        assert_eq!(gives_way_at(&mut lookout), Some(vec![0, 1, 8, 16, 24]));
+        assert_eq!(gives_way_at(&mut lookout), Some(vec![0, 8, 16, 24]));
+        assert_eq!(gives_way_at(&mut lookout), None);
+    }
+
+    #[test]
     fn a_post_that_is_not_open_is_never_taken_and_one_that_is_closed_left() {
         let post = Arc::new(Post::new(false));
         let mut lookout = Lookout::new(Arc::clone(&post));

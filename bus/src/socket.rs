@@ -11,6 +11,7 @@ use crate::watch::{READABLE, WRITABLE, Watch, Watched};
 /// A door.
 #[derive(Debug)]
 pub(crate) struct Listening {
+    // Before the descriptor goes.
     watched: Watched,
     listener: TcpListener,
 }
@@ -59,22 +60,10 @@ impl Listening {
     /// # Errors
     /// As the system says: there are no descriptors left, or one who came has gone already.
     pub(crate) async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        poll_fn(|cx| {
-            loop {
-                ready!(self.watched.poll_ready(cx, READABLE));
-                match self.listener.accept() {
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                        self.watched.clear(READABLE);
-                    }
-                    accepted => return Poll::Ready(accepted),
-                }
-            }
-        })
-        .await
-        .and_then(|(socket, peer)| {
-            socket.set_nonblocking(true)?;
-            Ok((socket, peer))
-        })
+        let accept = || self.listener.accept();
+        let (socket, peer) = poll_fn(|cx| self.watched.poll_io(cx, READABLE, accept)).await?;
+        socket.set_nonblocking(true)?;
+        Ok((socket, peer))
     }
 }
 
@@ -128,23 +117,13 @@ impl Incoming {
         cx: &mut Context<'_>,
         mut read: impl FnMut(&TcpStream) -> io::Result<(usize, bool)>,
     ) -> Poll<io::Result<usize>> {
-        loop {
-            ready!(self.watched.poll_ready(cx, READABLE));
-            match read(&self.socket) {
-                Ok((count, all)) => {
-                    if all && count > 0 {
-                        // The system tells when more comes; an end that came along it has told.
-                        self.watched.clear(READABLE);
-                    }
-                    return Poll::Ready(Ok(count));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.watched.clear(READABLE);
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Poll::Ready(Err(error)),
-            }
+        let read = || read(&self.socket);
+        let (count, all) = ready!(self.watched.poll_io(cx, READABLE, read))?;
+        if all && count > 0 {
+            // The system tells when more comes; an end that came along it has told.
+            self.watched.clear(READABLE);
         }
+        Poll::Ready(Ok(count))
     }
 
     /// Reports to this watch from now on.

@@ -204,6 +204,26 @@ impl Watched {
         Poll::Ready(())
     }
 
+    /// Does it as soon as the socket is ready for it. `act` is asked again when it would have had to wait.
+    ///
+    /// # Errors
+    /// Those of `act`.
+    pub(crate) fn poll_io<T>(
+        &self,
+        cx: &mut Context<'_>,
+        what: u8,
+        mut act: impl FnMut() -> io::Result<T>,
+    ) -> Poll<io::Result<T>> {
+        loop {
+            ready!(self.poll_ready(cx, what));
+            match act() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.clear(what),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                done => return Poll::Ready(done),
+            }
+        }
+    }
+
     /// It turned out not to be ready for this, or not to be any longer: the system tells when it is again.
     pub(crate) fn clear(&self, what: u8) {
         self.readiness.state.fetch_and(!what, Ordering::AcqRel);
@@ -260,7 +280,6 @@ impl Readiness {
 mod tests {
     use std::io::{Read as _, Write as _};
     use std::os::unix::net::UnixStream;
-
     use std::sync::atomic::AtomicBool;
 
     use futures_util::FutureExt as _;
