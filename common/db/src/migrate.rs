@@ -3,16 +3,18 @@
 use std::time::Duration;
 
 use diesel::backend::Backend;
+use diesel::connection::SimpleConnection as _;
 use diesel::migration::{Migration, MigrationSource, Result};
+use diesel::sqlite::SqliteConnection;
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness};
 
-use crate::conn::{Conn, Engine};
+use crate::conn::{Conn, Engine, PgConn};
 use crate::error::DbError;
 use crate::sqlite;
 
 /// An arbitrary number that all of our processes agree on.
 const MIGRATION_LOCK: i64 = 0x6375_706f_6c61;
-/// How long to wait for another process to migrate a file, which has no such lock; as long as writing takes it.
+/// How long to wait for another process to migrate a file.
 const MIGRATION_WAIT: Duration = Duration::from_secs(600);
 
 /// The migrations of a room, in the SQL both engines understand, plus replacements where one does not.
@@ -47,25 +49,30 @@ impl Migrations {
 
     /// Says how many were lacking. Of several processes that start at once one migrates, the others wait.
     pub(crate) fn run(&self, conn: &mut Conn) -> std::result::Result<usize, DbError> {
-        let engine = conn.engine();
-        let (lock, unlock) = match engine {
-            Engine::Postgres => (
-                format!("SELECT pg_advisory_lock({MIGRATION_LOCK})"),
-                format!("SELECT pg_advisory_unlock({MIGRATION_LOCK})"),
-            ),
-            Engine::Sqlite => (
-                sqlite::wait_for_others(MIGRATION_WAIT),
-                sqlite::wait_for_others(sqlite::BUSY_TIMEOUT),
-            ),
-        };
-        conn.batch(&lock)?;
         let outcome = match conn {
-            Conn::Postgres(c) => self.run_pending(&mut **c, engine),
-            // What is lacking is only known to who may write.
-            Conn::Sqlite(c) => c.immediate_transaction(|c| self.run_pending(c, engine)),
+            Conn::Postgres(c) => self.run_on_postgres(c),
+            Conn::Sqlite(c) => self.run_on_sqlite(c),
         };
-        conn.batch(&unlock)?;
         outcome.map_err(|error| DbError::Migrate(error.to_string()))
+    }
+
+    fn run_on_postgres(&self, conn: &mut PgConn) -> Result<usize> {
+        conn.batch_execute(&format!("SELECT pg_advisory_lock({MIGRATION_LOCK})"))?;
+        let outcome = self.run_pending(conn, Engine::Postgres);
+        conn.batch_execute(&format!("SELECT pg_advisory_unlock({MIGRATION_LOCK})"))?;
+        outcome
+    }
+
+    fn run_on_sqlite(&self, conn: &mut SqliteConnection) -> Result<usize> {
+        let engine = Engine::Sqlite;
+        // The lock is the one of all who write, so it is left alone where nothing is lacking.
+        if !conn.has_pending_migration(ForEngine(self, engine))? {
+            return Ok(0);
+        }
+        conn.batch_execute(&sqlite::wait_for_others(MIGRATION_WAIT))?;
+        let outcome = conn.immediate_transaction(|conn| self.run_pending(conn, engine));
+        conn.batch_execute(&sqlite::wait_for_others(sqlite::BUSY_TIMEOUT))?;
+        outcome
     }
 
     fn run_pending<DB: Backend>(

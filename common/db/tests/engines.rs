@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use chrono::NaiveDateTime;
 use cupola_db::testkit::{PostgresServer, TestDb};
@@ -11,6 +12,7 @@ use cupola_db::{
     Conn, DatabaseConfig, Db, DbError, EmbeddedMigrations, Engine, Json, Migrations,
     embed_migrations, now, sql, testkit,
 };
+use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 use diesel::upsert::excluded;
 
@@ -229,6 +231,17 @@ async fn many_open_a_new_sqlite_file_at_once() {
         let url = format!("sqlite://{}/new.db", folder.path().display());
         opens_at_once(DatabaseConfig::at(url)).await;
     }
+}
+
+#[tokio::test]
+async fn a_sqlite_file_that_lacks_nothing_opens_while_somebody_writes() {
+    let test = testkit::sqlite(MIGRATIONS).await;
+    let path = test.url.strip_prefix("sqlite://").unwrap();
+    let mut writer = SqliteConnection::establish(path).unwrap();
+    writer.batch_execute("BEGIN IMMEDIATE").unwrap();
+    let open = Db::open(test.config.clone(), MIGRATIONS);
+    let open = tokio::time::timeout(Duration::from_secs(20), open).await;
+    open.expect("it waits for nobody").unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
